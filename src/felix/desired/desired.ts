@@ -1,0 +1,52 @@
+/**
+ * The contract between calculation and dataplane: what should be in force on this host.
+ *
+ * Owned by neither side: `felix/calc` emits these values, `felix/dataplane` makes a kernel obey them. Everything
+ * carries its provenance, the resource (and file and line, where it was applied from a file) that asked for it, so that a
+ * route or a rule can be explained. Device names, not indexes: whether a device exists is the dataplane's concern.
+ */
+import type { Cidr } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+
+/** Who asked for it: "WorkloadEndpoint default/a1", "BGP peer 192.168.100.101". */
+export interface Provenance {
+  readonly origin: string;
+  /** "pools.yaml:3", where the resource came from a file. */
+  readonly source?: string;
+}
+
+/** A container on this host, with the host end of its veth. */
+export interface DesiredEndpoint {
+  readonly id: string;
+  readonly deviceName: string;
+  /** Host prefixes (/32, /128) that are reached through the device and that it may send from. */
+  readonly addresses: readonly Cidr[];
+  readonly provenance: Provenance;
+}
+
+export type RouteTarget =
+  /** Link scope, straight out of a local container's device. */
+  | { readonly kind: 'device'; readonly deviceName: string }
+  /** Through other hosts; several gateways are ECMP. The dataplane finds the device each is on-link at. */
+  | { readonly kind: 'gateways'; readonly gateways: readonly Ip[] }
+  /** Our own block: what is not assigned must not loop back to the default gateway. */
+  | { readonly kind: 'blackhole' };
+
+export interface DesiredRoute {
+  readonly destination: Cidr;
+  readonly target: RouteTarget;
+  readonly provenance: Provenance;
+}
+
+/** What the speaker shall tell other hosts: these are reached through me. */
+export interface Announcement {
+  readonly prefix: Cidr;
+  readonly provenance: Provenance;
+}
+
+export interface Desired {
+  readonly endpoints: ReadonlyMap<string, DesiredEndpoint>;
+  /** By destination in text. */
+  readonly routes: ReadonlyMap<string, DesiredRoute>;
+  readonly announcements: ReadonlyMap<string, Announcement>;
+}

@@ -1,0 +1,74 @@
+/**
+ * The kernel of one network namespace, as the agent sees it.
+ *
+ * It holds no policy: it reads what is there, does what it is told, and says what went wrong. Everything is synchronous,
+ * because a netlink request is answered in microseconds and an answer that comes later would be one more hidden state. Two
+ * implementations, the real one over netlink and a fake one in memory, pass the same suite (kernel.suite.ts); where
+ * they differ, the fake is wrong.
+ */
+import type { Ip } from '../net/ip.ts';
+import type { Address, IfIndex, Link, Neighbour, Route } from '../net/kernel-objects.ts';
+import type { Mac } from '../net/mac.ts';
+
+/** A veth pair whose far end is made inside another network namespace (never moved: moving costs 17 ms). */
+export interface VethPair {
+  readonly name: string;
+  readonly mac?: Mac;
+  readonly mtu?: number;
+  readonly peer: { readonly name: string; readonly namespacePath?: string; readonly mac?: Mac };
+}
+
+/** What changed, without saying how: whoever cares reads it anew. */
+export type KernelEvent =
+  | { readonly kind: 'link' }
+  | { readonly kind: 'address' }
+  | { readonly kind: 'route'; readonly route: Route; readonly removed: boolean }
+  /** Events were lost (ENOBUFS): read everything anew. */
+  | { readonly kind: 'overrun' };
+
+export interface Kernel {
+  links(): Link[];
+  link(name: string): Link | undefined;
+  addresses(): Address[];
+  /** Unicast, blackhole and other routes of one table and both families; the kernel's cache is left out. */
+  routes(table: number): Route[];
+  neighbours(): Neighbour[];
+
+  addVeth(pair: VethPair): Link;
+  addBridge(name: string): Link;
+  setLinkUp(index: IfIndex, up: boolean): void;
+  setLinkMaster(index: IfIndex, master: IfIndex): void;
+  removeLink(index: IfIndex): void;
+
+  addAddress(index: IfIndex, address: Ip, prefixLength: number): void;
+
+  /** Adds the route, or puts it in the place of the one with the same key (NLM_F_REPLACE). */
+  putRoute(route: Route): void;
+  /** Fails with ESRCH when no such route is there: destination, table, metric, protocol and type must match. */
+  removeRoute(route: Route): void;
+
+  putNeighbour(neighbour: Neighbour): void;
+  /** A proxy entry: the device answers ARP (IPv4) or NDP (IPv6) for an address that no device has. */
+  addNeighbourProxy(index: IfIndex, address: Ip): void;
+
+  /** Reads /proc/sys/net/…; `name` is the path below it, "ipv4/ip_forward". Undefined when there is no such file. */
+  readSysctl(name: string): string | undefined;
+  writeSysctl(name: string, value: string): void;
+
+  /** Calls back for each change until the returned function is called. At most one watcher a kernel. */
+  watch(onEvent: (event: KernelEvent) => void): () => void;
+
+  close(): void;
+}
+
+/** The world's error: the kernel said no. */
+export class KernelError extends Error {
+  override readonly name = 'KernelError';
+  /** errno's name: "ENODEV", "EEXIST", "ESRCH" … */
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
