@@ -5,6 +5,8 @@
  * branch is visible at each read and a peer's bytes can never make us throw. A writer grows as needed and can go back to
  * fill in a length once it is known. Multi-byte numbers are big-endian, as on the wire.
  */
+import { assert } from './assert.ts';
+
 export class ByteReader {
   readonly #bytes: Uint8Array;
   #offset: number;
@@ -98,6 +100,7 @@ export class ByteWriter {
 
   /** Overwrites two bytes that were written before, for a length that has become known. */
   patchU16(offset: number, value: number): this {
+    assert(offset >= 0 && offset + 2 <= this.#length, `patch at ${offset} of ${this.#length} bytes`);
     this.#bytes[offset] = (value >>> 8) & 0xff;
     this.#bytes[offset + 1] = value & 0xff;
     return this;

@@ -35,12 +35,14 @@ interface Failure {
 export class Reconciler<Value> {
   readonly #delta: Delta<Value>;
   readonly #failures = new Map<string, Failure>();
+  readonly #equal: (a: Value, b: Value) => boolean;
   readonly #backoff: Backoff;
   readonly #random: Random;
   #removalsAllowed = false;
 
   constructor(options: { equal: (a: Value, b: Value) => boolean; backoff: Backoff; random: Random }) {
     this.#delta = new Delta(options.equal);
+    this.#equal = options.equal;
     this.#backoff = options.backoff;
     this.#random = options.random;
   }
@@ -49,25 +51,28 @@ export class Reconciler<Value> {
     this.#removalsAllowed = true;
   }
 
+  /** What should be under `key`; undefined for nothing. Saying the same again does not end a wait. */
   setDesired(key: string, value: Value | undefined): void {
+    const before = this.#delta.desired(key);
+    const same = value === undefined || before === undefined ? value === before : this.#equal(value, before);
+    if (same) return;
     this.#delta.setDesired(key, value);
     this.#failures.delete(key);
   }
 
   replaceDesired(entries: ReadonlyMap<string, Value>): void {
     for (const [key] of [...this.#delta.desiredEntries()]) if (!entries.has(key)) this.setDesired(key, undefined);
-    for (const [key, value] of entries) {
-      const before = this.#delta.desired(key);
-      if (before !== value) this.setDesired(key, value);
-    }
+    for (const [key, value] of entries) this.setDesired(key, value);
   }
 
   replaceActual(entries: ReadonlyMap<string, Value>): void {
     this.#delta.replaceActual(entries);
+    for (const key of this.#failures.keys()) this.#forgetSettled(key);
   }
 
   setActual(key: string, value: Value | undefined): void {
     this.#delta.setActual(key, value);
+    this.#forgetSettled(key);
   }
 
   desired(key: string): Value | undefined {
@@ -126,5 +131,10 @@ export class Reconciler<Value> {
     return keys
       .filter((key) => this.#removalsAllowed || this.#delta.desired(key) !== undefined)
       .map((key) => ({ key, status: this.status(key) }));
+  }
+
+  /** What another hand has put right has no failure to remember: when it breaks again, it is tried at once. */
+  #forgetSettled(key: string): void {
+    if (!this.#delta.differing().has(key)) this.#failures.delete(key);
   }
 }

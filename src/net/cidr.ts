@@ -92,12 +92,13 @@ export function familyOf(prefix: Cidr): Family {
 
 /** How many prefixes of `length` a prefix holds; at most 2^32 are counted. */
 export function countOf(prefix: Cidr, length: number): number {
-  return 2 ** Math.min(Math.max(length - prefix.length, 0), 32);
+  return length < prefix.length ? 0 : 2 ** Math.min(length - prefix.length, 32);
 }
 
-/** The `index`-th prefix of `length` inside `prefix`. */
+/** The `index`-th prefix of `length` inside `prefix`; throws where there is none. */
 export function subPrefix(prefix: Cidr, length: number, index: number): Cidr {
-  assert(index >= 0 && index < countOf(prefix, length), `no ${index}th /${length} in ${formatCidr(prefix)}`);
+  const exists = length <= addressBits(familyOf(prefix)) && index >= 0 && index < countOf(prefix, length);
+  assert(exists, `no ${index}th /${length} in ${formatCidr(prefix)}`);
   const bytes = Uint8Array.from(prefix.address.bytes);
   const shifted = BigInt(index) << BigInt(addressBits(familyOf(prefix)) - length);
   for (let place = 0; place < bytes.length; place++) {
@@ -107,8 +108,10 @@ export function subPrefix(prefix: Cidr, length: number, index: number): Cidr {
   return { address: { family: familyOf(prefix), bytes }, length };
 }
 
-/** The address at `ordinal` in the prefix. */
+/** The address at `ordinal` in the prefix; throws where the prefix is smaller. */
 export function addressIn(prefix: Cidr, ordinal: number): Ip {
+  const size = 2 ** (addressBits(familyOf(prefix)) - prefix.length);
+  assert(ordinal >= 0 && ordinal < size, `no ${ordinal}th address in ${formatCidr(prefix)}`);
   return addressAt(prefix.address, ordinal);
 }
 

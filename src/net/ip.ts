@@ -86,10 +86,13 @@ export function offsetOf(base: Ip, address: Ip): number | undefined {
 
 /** The IPv4 address inside an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2); any other address as it is. */
 export function unmapIp(address: Ip): Ip {
-  if (address.family === 4) return address;
-  const mapped =
-    address.bytes.subarray(0, 10).every((byte) => byte === 0) && address.bytes[10] === 255 && address.bytes[11] === 255;
-  return mapped ? ipFromBytes(address.bytes.subarray(12)) : address;
+  return isMapped(address.bytes) ? ipFromBytes(address.bytes.subarray(12)) : address;
+}
+
+function isMapped(bytes: Uint8Array): boolean {
+  return (
+    bytes.length === 16 && bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255
+  );
 }
 
 function parseIpv4(text: string): Uint8Array | undefined {
@@ -134,6 +137,7 @@ function parseGroups(text: string, endsAddress: boolean): number[] | undefined {
 }
 
 function formatIpv6(bytes: Uint8Array): string {
+  if (isMapped(bytes)) return `::ffff:${bytes.subarray(12).join('.')}`; // RFC 5952 section 5
   const groups = Array.from(
     { length: 8 },
     (_, index) => (byteAt(bytes, index * 2) << 8) | byteAt(bytes, index * 2 + 1),

@@ -66,6 +66,12 @@ export interface Neighbour {
   readonly permanent: boolean;
 }
 
+/** A device that answers for an address which it does not have (NTF_PROXY). */
+export interface NeighbourProxy {
+  readonly index: IfIndex;
+  readonly address: Ip;
+}
+
 /** rtm_protocol. BIRD's number is kept for what comes by BGP, since operators read and grep for "proto bird". */
 export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, bird: 12 } as const;
 export const ROUTE_SCOPE = { universe: 0, link: 253, host: 254 } as const;
@@ -91,7 +97,8 @@ export function sameRoute(a: Route, b: Route): boolean {
     a.metric === b.metric &&
     sameIp(a.source, b.source) &&
     a.nextHops.length === b.nextHops.length &&
-    a.nextHops.every((hop) => b.nextHops.some((other) => sameNextHop(hop, other)))
+    a.nextHops.every((hop) => b.nextHops.some((other) => sameNextHop(hop, other))) &&
+    b.nextHops.every((hop) => a.nextHops.some((other) => sameNextHop(hop, other)))
   );
 }
 
