@@ -5,11 +5,14 @@
  * moves the store's one revision forward. An entry carries the revision of its last change, and a write may demand
  * that an entry still has the revision it was read at (compare-and-swap), over several keys at once. A reader lists, then
  * watches from the revision of the list: nothing is missed and nothing comes twice. When the history from there has been
- * compacted, the watch ends with `Compacted` and the reader lists again.
+ * compacted, the watch ends with StoreError `compacted` and the reader lists again.
  *
  * Drivers are in files of their own, and all pass the one suite in compliance.suite.ts.
  */
 import type { Brand } from '../lib/brand.ts';
+import type { Json } from '../lib/json.ts';
+
+export type { Json };
 
 /** A point in the store's history; 0 is the empty store. */
 export type Revision = Brand<number, 'Revision'>;
@@ -17,8 +20,6 @@ export type Revision = Brand<number, 'Revision'>;
 export function revision(value: number): Revision {
   return value as Revision;
 }
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 export interface Entry {
   readonly key: string;
@@ -43,7 +44,10 @@ export type Write =
   | { readonly kind: 'put'; readonly key: string; readonly value: Json }
   | { readonly kind: 'remove'; readonly key: string };
 
-/** All writes happen, at one revision, or none. A key may be written once. */
+/**
+ * All writes happen, at one revision, or none. A key may be written once. Removing what is not there changes nothing and
+ * gives no event; a transaction that changes nothing leaves the revision where it is.
+ */
 export interface Transaction {
   readonly expect: readonly Expectation[];
   readonly writes: readonly Write[];
@@ -82,7 +86,8 @@ export interface Store {
 
   /**
    * Changes under `prefix` after revision `from`, in order, until `signal` aborts (the iteration then ends quietly).
-   * Changes of one transaction come together. Throws Compacted when history no longer reaches back to `from`.
+   * Changes of one transaction come together. Throws StoreError `compacted` when history no longer reaches back to
+   * `from`, or has never reached it (the store was replaced by another one).
    */
   watch(prefix: string, from: Revision, signal: AbortSignal): AsyncIterable<WatchEvent>;
 

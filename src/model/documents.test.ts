@@ -1,0 +1,132 @@
+/** Files of resources: what is read, and where the errors are said to be. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseDocuments, withSource } from './documents.ts';
+
+const HEAD = 'apiVersion: projectcalico.org/v3\n';
+
+function pool(name: string, cidr: string): string {
+  return `${HEAD}kind: IPPool\nmetadata:\n  name: ${name}\nspec:\n  cidr: ${cidr}\n`;
+}
+
+function sourcesOf(text: string): string[] {
+  const parsed = parseDocuments(text, 'f.yaml');
+  assert.ok(parsed.ok, parsed.ok ? '' : parsed.problems.join('\n'));
+  return parsed.resources.map(({ resource, source }) => `${source} ${resource.metadata.name}`);
+}
+
+const READ: readonly (readonly [string, string, readonly string[]])[] = [
+  ['one document', pool('a', '10.0.0.0/16'), ['f.yaml:1 a']],
+  ['several documents', `${pool('a', '10.0.0.0/16')}---\n${pool('b', '10.1.0.0/16')}`, ['f.yaml:1 a', 'f.yaml:8 b']],
+  ['empty documents', `---\n# nothing\n---\n${pool('a', '10.0.0.0/16')}---\n`, ['f.yaml:4 a']],
+  ['nothing', '', []],
+  ['JSON', '{\n\t"apiVersion": "projectcalico.org/v3",\n\t"kind": "Node", "metadata": {"name": "a"}}', ['f.yaml:1 a']],
+  [
+    'a list',
+    `kind: List\napiVersion: v1\nitems:\n- ${HEAD}  kind: Node\n  metadata: {name: a}\n- ${HEAD}  kind: Node\n  metadata: {name: b}\n`,
+    ['f.yaml:4 a', 'f.yaml:7 b'],
+  ],
+  ['a list of a kind', `kind: NodeList\nitems:\n- ${HEAD}  kind: Node\n  metadata: {name: a}\n`, ['f.yaml:3 a']],
+  ['an empty list', 'kind: IPPoolList\nitems: []\n', []],
+  ['an anchor', `${HEAD}kind: Node\nmetadata: {name: a, labels: &l {x: y}, annotations: *l}\n`, ['f.yaml:1 a']],
+  ['a status', `${HEAD}kind: Node\nmetadata: {name: a}\nstatus: {podCIDRs: [x]}\n`, ['f.yaml:1 a']],
+];
+
+for (const [title, text, expected] of READ) {
+  test(`${title} is read`, () => assert.deepEqual(sourcesOf(text), expected));
+}
+
+const WRONG: readonly (readonly [string, string, readonly (string | RegExp)[]])[] = [
+  ['a value', pool('a', '10.0.0.1/8'), ['f.yaml:6:9: spec.cidr: "10.0.0.1/8" has host bits set; write 10.0.0.0/8']],
+  [
+    'errors of all documents, in their order',
+    `${pool('a', 'x')}  natOutgoin: true\n---\n${HEAD}kind: Node\nmetadata: {}\n---\n${pool('B', '10.0.0.0/16')}`,
+    [
+      'f.yaml:6:9: spec.cidr: "x" is not a prefix; write ADDRESS/LENGTH',
+      'f.yaml:7:3: spec.natOutgoin: unknown field; did you mean natOutgoing?',
+      'f.yaml:11:1: metadata.name: is required',
+      /^f.yaml:16:9: metadata.name: "B" is not a name/,
+    ],
+  ],
+  [
+    'a list item',
+    `kind: List\nitems:\n- ${pool('a', '10.0.0.0/33').replaceAll('\n', '\n  ')}`,
+    ['f.yaml:8:11: items[0].spec.cidr: "10.0.0.0/33" is not a prefix; its length must be 0 to 32'],
+  ],
+  [
+    'a key twice',
+    'kind: Node\nkind: IPPool\n',
+    ['f.yaml:2:1: this key is in the mapping twice; remove one of the two'],
+  ],
+  ['broken YAML', 'kind: [Node\n', [/^f.yaml:2:1: Flow sequence/]],
+  ['a tab', 'kind:\n\tx: 1\n', [/^f.yaml:2:1: Tabs are not allowed/]],
+  [
+    'the same object twice',
+    `${pool('a', '10.0.0.0/16')}---\n${pool('a', '10.0.0.0/16')}`,
+    ['f.yaml:8: IPPool a is already at f.yaml:1'],
+  ],
+  [
+    'a kind in the wrong case',
+    `${HEAD}kind: ippool\n`,
+    [/^f.yaml:2:7: kind: unknown kind "ippool"; did you mean IPPool\? \(known kinds: /],
+  ],
+  ['no kind', `${HEAD}`, ['f.yaml:1:1: kind: is required, as text: IPPool, Node …']],
+  [
+    'another version',
+    pool('a', '10.0.0.0/16').replace('v3', 'v1'),
+    ['f.yaml:1:13: apiVersion: "projectcalico.org/v1" is not known; write projectcalico.org/v3'],
+  ],
+  ['no mapping', '- a\n', ['f.yaml:1:1: must be a resource, not ["a"]']],
+  [
+    'a field at the top',
+    `${pool('a', '10.0.0.0/16')}specs: {}\n`,
+    ['f.yaml:7:1: specs: unknown field; did you mean spec?'],
+  ],
+  ['__proto__', `${pool('a', '10.0.0.0/16')}  __proto__: {x: 1}\n`, ['f.yaml:7:3: spec.__proto__: unknown field']],
+  ['nesting', '['.repeat(100_000), ['f.yaml:1:66: is nested more than 64 levels deep']],
+  [
+    'nesting of blocks',
+    Array.from({ length: 70 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n'),
+    ['f.yaml:66:66: is nested more than 64 levels deep'],
+  ],
+  [
+    'an alias bomb',
+    `a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n`,
+    ['f.yaml:1:1: has aliases that stand for more than 100 values'],
+  ],
+  ['too long a text', '#'.repeat(8 * 1024 * 1024 + 1), [/^f.yaml:1:1: is 8388609 characters long; at most 8388608/]],
+  [
+    'too many resources',
+    `kind: List\nitems: [${'{},'.repeat(10_001)}]`,
+    ['f.yaml: more than 10000 resources; split the file'],
+  ],
+];
+
+for (const [title, text, expected] of WRONG) {
+  test(`${title}: the error says where and what`, () => {
+    const parsed = parseDocuments(text, 'f.yaml');
+    assert.ok(!parsed.ok);
+    assert.equal(parsed.problems.length, expected.length, parsed.problems.slice(0, 10).join('\n'));
+    for (const [index, wanted] of expected.entries()) {
+      if (typeof wanted === 'string') assert.equal(parsed.problems[index], wanted);
+      else assert.match(parsed.problems[index]!, wanted);
+    }
+  });
+}
+
+test('only the first hundred problems are told', () => {
+  const parsed = parseDocuments(`kind: List\nitems: [${'{},'.repeat(300)}]`, 'f.yaml');
+  assert.ok(!parsed.ok);
+  assert.equal(parsed.problems.length, 101);
+  assert.equal(parsed.problems.at(-1), 'and 200 more');
+});
+
+test('the source of a resource is recorded in its annotations, beside what is there', () => {
+  const parsed = parseDocuments(
+    `# a comment\n${HEAD}kind: Node\nmetadata: {name: a, annotations: {x: y}}\n`,
+    'dir/f.yaml',
+  );
+  assert.ok(parsed.ok);
+  const [only] = parsed.resources;
+  assert.deepEqual(withSource(only!).metadata.annotations, { x: 'y', 'muslin.io/source': 'dir/f.yaml:2' });
+});

@@ -1,0 +1,123 @@
+/**
+ * From the text of a file to resources, or to all that is wrong with it, in one go.
+ *
+ * A file may hold several YAML documents or JSON, and lists of resources (`kind: List`, `kind: IPPoolList`). Each error is
+ * one line that an editor can jump to: `pools.yaml:7:9: spec.cidr: "10.0.0.1/8" has host bits set; write 10.0.0.0/8`.
+ *
+ * The annotation muslin.io/source records where an applied object came from: `withSource` sets it to FILE:LINE for a named
+ * file, and it counts as part of the object, so that explanations name the place where the text stands now. Text
+ * from stdin has no such place: there the annotation is what the document says, or else stays what it was in the store.
+ * So `get -o yaml | apply -f -` changes nothing.
+ */
+import { isJsonObject } from '../lib/json.ts';
+import type { Kind } from './kind.ts';
+import type { AnyResource } from './kinds.ts';
+import { KINDS } from './kinds.ts';
+import { SOURCE_ANNOTATION } from './metadata.ts';
+import type { Path, Problem } from './problem.ts';
+import { formatPath } from './problem.ts';
+import { resourceTitle } from './resource.ts';
+import { keyOf } from './resource-key.ts';
+import { validateResource } from './validate.ts';
+import type { Position, YamlDocument } from './yaml-text.ts';
+import { parseYaml } from './yaml-text.ts';
+
+/** More than all objects of a large network; a file with more is not what its author thinks it is. */
+const RESOURCES_MAX = 10_000;
+
+/** Who sees more than a screenful mends the first ones and tries again. */
+const PROBLEMS_MAX = 100;
+
+export interface SourceResource {
+  readonly resource: AnyResource;
+  readonly kind: Kind;
+  /** "FILE:LINE" of the resource's first line. */
+  readonly source: string;
+}
+
+export type DocumentsParse =
+  | { readonly ok: true; readonly resources: readonly SourceResource[] }
+  /** One line each: FILE:LINE:COLUMN, the field, what is wrong. */
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/** All resources in the text of `file`; the name serves only for messages and sources. */
+export function parseDocuments(text: string, file: string): DocumentsParse {
+  const parsed = parseYaml(text);
+  const at = ({ line, column }: Position) => `${file}:${line}:${column}`;
+  if (!parsed.ok)
+    return {
+      ok: false,
+      problems: cut(parsed.problems.map((problem) => `${at(problem.position)}: ${problem.message}`)),
+    };
+  const resources: SourceResource[] = [];
+  const problems: string[] = [];
+  const sources = new Map<string, string>();
+  let count = 0;
+  for (const document of parsed.documents) {
+    for (const { raw, path } of itemsOf(document)) {
+      count += 1;
+      if (count > RESOURCES_MAX)
+        return { ok: false, problems: [`${file}: more than ${RESOURCES_MAX} resources; split the file`] };
+      const validated = validateResource(raw);
+      if (!validated.ok) {
+        problems.push(...linesOf(validated.problems, document, path, at));
+        continue;
+      }
+      const { resource, kind } = validated;
+      const source = `${file}:${document.positionOf(path, 'value').line}`;
+      const earlier = sources.get(keyOf(resource));
+      if (earlier !== undefined) problems.push(`${source}: ${resourceTitle(resource)} is already at ${earlier}`);
+      sources.set(keyOf(resource), source);
+      resources.push({ resource, kind, source });
+    }
+  }
+  return problems.length > 0 ? { ok: false, problems: cut(problems) } : { ok: true, resources };
+}
+
+/** The resource with its origin recorded. */
+export function withSource({ resource, source }: SourceResource): AnyResource {
+  const annotations = { ...resource.metadata.annotations, [SOURCE_ANNOTATION]: source };
+  return { ...resource, metadata: { ...resource.metadata, annotations } };
+}
+
+interface Item {
+  readonly raw: unknown;
+  readonly path: Path;
+}
+
+/** The document itself, or the items of the list that it is. */
+function itemsOf({ value }: YamlDocument): readonly Item[] {
+  if (!isJsonObject(value) || !isListKind(value['kind']) || !Array.isArray(value['items']))
+    return [{ raw: value, path: [] }];
+  return value['items'].map((raw: unknown, index) => ({ raw, path: ['items', index] }));
+}
+
+function isListKind(kind: unknown): boolean {
+  return kind === 'List' || KINDS.some((known) => kind === `${known.kind}List`);
+}
+
+/** Problems as lines, in the order in which they stand in the text. */
+function linesOf(
+  problems: readonly Problem[],
+  document: YamlDocument,
+  path: Path,
+  at: (position: Position) => string,
+): string[] {
+  return problems
+    .map((problem) => {
+      const position = document.positionOf([...path, ...problem.path], problem.onName ? 'name' : 'value');
+      return { position, text: describe(path, problem) };
+    })
+    .sort((a, b) => a.position.line - b.position.line || a.position.column - b.position.column)
+    .map(({ position, text }) => `${at(position)}: ${text}`);
+}
+
+function describe(path: Path, problem: Problem): string {
+  const field = formatPath([...path, ...problem.path]);
+  return field === '' ? problem.message : `${field}: ${problem.message}`;
+}
+
+function cut(problems: readonly string[]): readonly string[] {
+  if (problems.length <= PROBLEMS_MAX) return problems;
+  return [...problems.slice(0, PROBLEMS_MAX), `and ${problems.length - PROBLEMS_MAX} more`];
+}

@@ -1,0 +1,65 @@
+/**
+ * The metadata of a document: what users may write, what they may carry along, what is dropped.
+ *
+ * Labels follow Kubernetes' rules, since endpoints carry its labels. `uid` and `creationTimestamp` are the store's to give;
+ * a document that was printed by `get` carries them, and they are read but not believed. The fields that a Kubernetes
+ * API server adds for its own bookkeeping are dropped, so that its exports can be applied.
+ */
+import { z } from 'zod';
+import { mapping } from './fields.ts';
+import { quote } from './problem.ts';
+
+/** Where an object that was applied from a file came from: "FILE:LINE". */
+export const SOURCE_ANNOTATION = 'muslin.io/source';
+
+/** Kubernetes' limit for all annotations of an object together. */
+const ANNOTATIONS_LENGTH_MAX = 256 * 1024;
+
+const QUALIFIED_NAME = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+
+const labels = z.record(z.string(), z.string()).superRefine((record, context) => {
+  for (const [name, value] of Object.entries(record)) {
+    if (!QUALIFIED_NAME.test(name)) context.addIssue({ code: 'custom', path: [name], message: labelNameMessage(name) });
+    if (LABEL_VALUE.test(value)) continue;
+    const message = `${quote(value)} is not a label value: at most 63 letters, digits, "-", "_" and ".", a letter or digit at each end`;
+    context.addIssue({ code: 'custom', path: [name], message });
+  }
+});
+
+function labelNameMessage(name: string): string {
+  return `${quote(name)} is not a label: at most 63 letters, digits, "-", "_" and ".", with or without a DNS name and "/" before them`;
+}
+
+const annotations = z.record(z.string(), z.string()).superRefine((record, context) => {
+  let length = 0;
+  for (const [name, value] of Object.entries(record)) {
+    length += name.length + value.length;
+    if (!QUALIFIED_NAME.test(name)) context.addIssue({ code: 'custom', path: [name], message: labelNameMessage(name) });
+  }
+  if (length <= ANNOTATIONS_LENGTH_MAX) return;
+  context.addIssue({
+    code: 'custom',
+    message: `are ${length} characters long together; at most ${ANNOTATIONS_LENGTH_MAX}`,
+  });
+});
+
+const dropped = z.unknown().exactOptional();
+
+export const metadataSchema = mapping({
+  name: z.string(),
+  namespace: z.string().exactOptional(),
+  labels: labels.exactOptional(),
+  annotations: annotations.exactOptional(),
+  resourceVersion: z
+    .string()
+    .regex(/^[0-9]{1,16}$/, 'must be a revision as `get` prints it; remove it to apply whatever is there')
+    .exactOptional(),
+  uid: z.string().exactOptional(),
+  creationTimestamp: z.string().nullable().exactOptional(),
+  generation: dropped,
+  managedFields: dropped,
+  finalizers: dropped,
+  ownerReferences: dropped,
+  selfLink: dropped,
+});
