@@ -1,0 +1,254 @@
+/**
+ * IPAM over the store: read a snapshot, let ipam/ plan, transact, and again when somebody was faster.
+ *
+ * Races between hosts are decided by the store's compare-and-swap. A conflict means that another host got further, so
+ * trying again at once is right; the bound is against a store that conflicts for ever. Calls of one agent wait for
+ * each other instead, since they would all want the same block. A container is one transaction: the caller adds its own writes
+ * (the WorkloadEndpoint) to those of IPAM, and all of it costs one fsync.
+ *
+ * Only what a decision needs is read: pools, reservations, the node's own claims and blocks. All blocks are listed when
+ * the node needs a new one, or an address outside its own.
+ */
+import type { Assignment, AssignOutcome, BlockLimits } from '../ipam/assign.ts';
+import { DEFAULT_BLOCK_LIMITS, planAssign } from '../ipam/assign.ts';
+import { planClaim } from '../ipam/claim.ts';
+import { handleFailure, handleKey } from '../ipam/handle.ts';
+import {
+  handleOf,
+  planReleaseAddress,
+  planReleaseBlock,
+  planReleaseEmptyBlocks,
+  planReleaseHandle,
+} from '../ipam/release.ts';
+import type { FailureCode, Snapshot } from '../ipam/snapshot.ts';
+import { blockWith } from '../ipam/snapshot.ts';
+import type { IpamHandle } from '../model/ipam-handle.ts';
+import type { AnyResource, KindName } from '../model/kinds.ts';
+import { entryOfKind } from '../model/resource-entry.ts';
+import { cidrName, kindPrefix, resourceKey } from '../model/resource-key.ts';
+import type { Labels } from '../model/selector.ts';
+import type { Cidr } from '../net/cidr.ts';
+import { cidr, formatCidr } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Entry, Store, Transaction } from '../store/store.ts';
+
+/** Calico's bound. Each lost attempt is another host's success, so a hundred in a row is not a race any more. */
+const ATTEMPTS_MAX = 100;
+/** More than a host can start at once; whoever comes then is told to come again. */
+const WAITING_MAX = 1024;
+
+const NOTHING: Transaction = { expect: [], writes: [] };
+
+/** Why an address could not be had or given back; the message is for the user. A store's own errors pass as they are. */
+export class AllocationError extends Error {
+  override readonly name = 'AllocationError';
+  /** `conflict`: the entries under the caller's own keys are not as it expected. `busy`: worth another try later. */
+  readonly code: FailureCode | 'conflict' | 'busy' | 'unreadable';
+
+  constructor(code: AllocationError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class AddressAllocator {
+  readonly #store: Store;
+  readonly #limits: BlockLimits;
+  #waiting = 0;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(store: Store, limits: BlockLimits = DEFAULT_BLOCK_LIMITS) {
+    this.#store = store;
+    this.#limits = limits;
+  }
+
+  /**
+   * Assigns an address of each family asked for, IPv4 first. `also` gives what is to be written in the same transaction;
+   * it may be called several times, each time with the addresses of another attempt.
+   */
+  assign(
+    assignment: Assignment,
+    also: (addresses: readonly Ip[]) => Transaction = () => NOTHING,
+  ): Promise<readonly Ip[]> {
+    return this.#inTurn(`assign addresses to ${assignment.handle}`, async () => {
+      const { plan, addresses } = await this.#planAssignment(assignment);
+      return { plan, also: also(addresses), result: addresses };
+    });
+  }
+
+  /** Releases all addresses of a handle, none when it has none; `also` is written in the same transaction. */
+  release(handleId: string, also: Transaction = NOTHING): Promise<readonly Ip[]> {
+    return this.#inTurn(`release the addresses of ${handleId}`, async () => {
+      const handle = await this.#handle(handleId);
+      if (handle === undefined) return { plan: NOTHING, also, result: [] };
+      const { blocks } = await this.#blocksOf(Object.keys(handle.spec.block));
+      const { plan, released } = planReleaseHandle(handle, blocks);
+      return { plan, also, result: released };
+    });
+  }
+
+  /** Releases one address, whoever has it; false when nobody had. */
+  releaseAddress(address: Ip): Promise<boolean> {
+    return this.#inTurn('release an address', async () => {
+      const { blocks } = await this.#allBlocks();
+      const block = blockWith(blocks, address);
+      const handleId = block === undefined ? undefined : handleOf(block, address);
+      if (block === undefined || handleId === undefined) return { plan: NOTHING, also: NOTHING, result: false };
+      const { plan, released } = planReleaseAddress(block, await this.#handle(handleId), address);
+      return { plan, also: NOTHING, result: released.length > 0 };
+    });
+  }
+
+  /** Makes the block the node's; nothing happens when it is already. */
+  async claimBlock(node: string, prefix: Cidr): Promise<void> {
+    await this.#inTurn(`claim block ${formatCidr(prefix)}`, async () => {
+      const outcome = planClaim(await this.#snapshot(node, 'all'), node, prefix);
+      if (outcome.kind === 'failed') throw new AllocationError(outcome.code, outcome.message);
+      return { plan: outcome.plan, also: NOTHING, result: undefined };
+    });
+  }
+
+  /** Takes the block from the node; false when it was not the node's. Its addresses in use stay assigned. */
+  releaseBlock(node: string, prefix: Cidr): Promise<boolean> {
+    return this.#inTurn(`release block ${formatCidr(prefix)}`, async () => {
+      const { affinities, blocks } = await this.#snapshot(node, 'own');
+      const affinity = affinities.find(({ spec }) => spec.cidr === formatCidr(prefix));
+      const block = blocks.get(formatCidr(prefix));
+      const plan = block === undefined ? NOTHING : planReleaseBlock(block, affinity);
+      return { plan, also: NOTHING, result: block !== undefined };
+    });
+  }
+
+  /** Gives up the node's empty blocks but for one of each family. */
+  async releaseEmptyBlocks(node: string, labels: Labels): Promise<void> {
+    await this.#inTurn(`release the empty blocks of ${node}`, async () => {
+      const plan = planReleaseEmptyBlocks(await this.#snapshot(node, 'own'), node, labels);
+      return { plan, also: NOTHING, result: undefined };
+    });
+  }
+
+  /** Runs `attempt` until its plan is carried out, after the calls that came before. `purpose` is for messages. */
+  async #inTurn<Result>(
+    purpose: string,
+    attempt: () => Promise<{ readonly plan: Transaction; readonly also: Transaction; readonly result: Result }>,
+  ): Promise<Result> {
+    if (this.#waiting >= WAITING_MAX) {
+      throw new AllocationError('busy', `cannot ${purpose}: ${WAITING_MAX} calls are waiting; try again later`);
+    }
+    this.#waiting += 1;
+    const turn = this.#last.then(() => this.#carryOut(purpose, attempt));
+    this.#last = turn.then(ignore, ignore); // the caller sees the error; those who wait do not
+    try {
+      return await turn;
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #carryOut<Result>(
+    purpose: string,
+    attempt: () => Promise<{ readonly plan: Transaction; readonly also: Transaction; readonly result: Result }>,
+  ): Promise<Result> {
+    for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
+      const { plan, also, result } = await attempt();
+      const expect = [...plan.expect, ...also.expect];
+      const writes = [...plan.writes, ...also.writes];
+      if (writes.length === 0) return result;
+      const outcome = await this.#store.transact({ expect, writes });
+      if (outcome.ok) return result;
+      const callers = outcome.conflicts.filter((key) => also.expect.some((expectation) => expectation.key === key));
+      if (callers.length > 0) {
+        throw new AllocationError('conflict', `cannot ${purpose}: changed meanwhile: ${callers.join(', ')}`);
+      }
+    }
+    throw new AllocationError(
+      'busy',
+      `cannot ${purpose}: other hosts were faster ${ATTEMPTS_MAX} times; try again later`,
+    );
+  }
+
+  async #planAssignment(assignment: Assignment): Promise<Extract<AssignOutcome, { readonly kind: 'planned' }>> {
+    const handle = this.#handle(assignment.handle);
+    for (const coverage of ['own', 'all'] as const) {
+      const [snapshot, record] = await Promise.all([this.#snapshot(assignment.node, coverage), handle]);
+      const outcome = planAssign(snapshot, record, assignment, this.#limits);
+      if (outcome.kind === 'failed') throw new AllocationError(outcome.code, outcome.message);
+      if (outcome.kind === 'planned') return outcome;
+    }
+    throw new AllocationError('unreadable', 'all blocks were read, and yet more were asked for');
+  }
+
+  async #snapshot(node: string, coverage: Snapshot['coverage']): Promise<Snapshot> {
+    const [pools, reservations, claims] = await Promise.all([
+      this.#list('IPPool'),
+      this.#list('IPReservation'),
+      this.#list('BlockAffinity', `${node}-`),
+    ]);
+    // The prefix of node "a" also finds what node "a-b" has.
+    const affinities = claims.resources.filter(({ spec }) => spec.node === node);
+    const { blocks, unreadable } =
+      coverage === 'all' ? await this.#allBlocks() : await this.#blocksOf(affinities.map(({ spec }) => spec.cidr));
+    return {
+      pools: pools.resources,
+      reserved: reservations.resources.flatMap(({ spec }) => spec.reservedCIDRs.map(cidr)),
+      affinities,
+      blocks,
+      coverage,
+      unreadable: new Set([...claims.unreadable, ...unreadable]),
+    };
+  }
+
+  async #blocksOf(cidrTexts: readonly string[]): Promise<Pick<Snapshot, 'blocks' | 'unreadable'>> {
+    const keys = cidrTexts.map((text) => resourceKey({ kind: 'IPAMBlock', name: cidrName(text) }));
+    const entries = await Promise.all(keys.map((key) => this.#store.get(key)));
+    return byCidr(
+      read(
+        'IPAMBlock',
+        entries.filter((entry) => entry !== undefined),
+      ),
+    );
+  }
+
+  async #allBlocks(): Promise<Pick<Snapshot, 'blocks' | 'unreadable'>> {
+    return byCidr(await this.#list('IPAMBlock'));
+  }
+
+  async #handle(handleId: string): Promise<IpamHandle | undefined> {
+    const entry = await this.#store.get(handleKey(handleId));
+    if (entry === undefined) return undefined;
+    const handle = entryOfKind('IPAMHandle', entry);
+    if (handle === undefined)
+      throw new AllocationError('unreadable', `${entry.key} is not a valid IPAMHandle; remove it`);
+    const failure = handleFailure(handle, handleId);
+    if (failure !== undefined) throw new AllocationError(failure.code, failure.message);
+    return handle;
+  }
+
+  async #list<Name extends KindName>(kind: Name, namePrefix = ''): Promise<Reading<Name>> {
+    const { entries } = await this.#store.list(`${kindPrefix(kind)}${namePrefix}`);
+    return read(kind, entries);
+  }
+}
+
+interface Reading<Name extends KindName> {
+  readonly resources: readonly Extract<AnyResource, { readonly kind: Name }>[];
+  /** Keys of entries that are no valid resource of the kind. */
+  readonly unreadable: readonly string[];
+}
+
+function read<Name extends KindName>(kind: Name, entries: readonly Entry[]): Reading<Name> {
+  const resources: Reading<Name>['resources'][number][] = [];
+  const unreadable: string[] = [];
+  for (const entry of entries) {
+    const resource = entryOfKind(kind, entry);
+    if (resource === undefined) unreadable.push(entry.key);
+    else resources.push(resource);
+  }
+  return { resources, unreadable };
+}
+
+function byCidr({ resources, unreadable }: Reading<'IPAMBlock'>): Pick<Snapshot, 'blocks' | 'unreadable'> {
+  return { blocks: new Map(resources.map((block) => [block.spec.cidr, block])), unreadable: new Set(unreadable) };
+}
+
+function ignore(): void {}
