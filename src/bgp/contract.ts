@@ -2,7 +2,7 @@
  * The speaker from outside: what it is told, what it wants done.
  *
  * The speaker is a machine without I/O: `handle(now, event)` returns all that follows from the event, and `nextTimer()`
- * says when it wants a `tick`. It knows no socket (connections are numbers that the shell gives out), no resource and no
+ * says when it wants a `tick`. It knows no socket (connections are numbers), no resource and no
  * kernel. Malformed bytes from a peer are values inside; nothing a peer sends makes it throw.
  *
  *      shell ── connected, received, closed, tick, configure, announce ──► speaker
@@ -13,7 +13,10 @@ import type { Asn, RouterId } from '../net/asn.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 
-/** Given out by the shell for each TCP connection, incoming or outgoing; never used twice. */
+/**
+ * One TCP connection; never used twice. The side that begins it gives the number: the speaker even ones to those it asks
+ * for, the shell odd ones to those it accepts.
+ */
 export type ConnectionId = Brand<number, 'ConnectionId'>;
 
 export function connectionId(value: number): ConnectionId {

@@ -1,0 +1,137 @@
+/**
+ * One speaker, and peers that say exactly what a test wants, byte by byte if need be.
+ *
+ * Where virtual-net.suite.ts shows that two speakers get along, this shows what one does with a peer that misbehaves or
+ * that talks in an order no speaker of ours would.
+ */
+import assert from 'node:assert/strict';
+import { after, type Instant, instant } from '../lib/clock.ts';
+import { asn, routerIdFromIp } from '../net/asn.ts';
+import { cidr, formatCidr } from '../net/cidr.ts';
+import { type Ip, ip } from '../net/ip.ts';
+import { encodeAttributes, type PathAttributes } from './attributes.ts';
+import type { Capabilities } from './capabilities.ts';
+import { type ConnectionId, connectionId, type SpeakerConfig, type SpeakerOutput } from './contract.ts';
+import { isBgpError } from './errors.ts';
+import { originate } from './export.ts';
+import { decodeNotification, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './message.ts';
+import { decodeOpen, encodeOpen, type Open } from './open.ts';
+import { packUpdates } from './pack-updates.ts';
+import { createSpeaker, type Speaker } from './speaker.ts';
+
+export class ScriptedWorld {
+  now: Instant = instant(0);
+  readonly speaker: Speaker;
+  readonly outputs: SpeakerOutput[] = [];
+  #lastAccepted = -1;
+
+  constructor(config: SpeakerConfig, announced: readonly string[] | undefined = []) {
+    this.speaker = createSpeaker({ random: () => 0.5, now: this.now });
+    this.tell({ kind: 'configure', config });
+    if (announced.length > 0) this.tell({ kind: 'announce', prefixes: announced.map(cidr) });
+  }
+
+  tell(event: Parameters<Speaker['handle']>[1]): void {
+    this.outputs.push(...this.speaker.handle(this.now, event));
+  }
+
+  run(milliseconds: number): void {
+    const end = after(this.now, milliseconds);
+    for (let next = this.speaker.nextTimer(); next !== undefined && next <= end; next = this.speaker.nextTimer()) {
+      this.now = instant(Math.max(next, this.now));
+      this.tell({ kind: 'tick' });
+    }
+    this.now = end;
+  }
+
+  /** The peer dials us. */
+  accept(address: string): ConnectionId {
+    this.#lastAccepted += 2;
+    const connection = connectionId(this.#lastAccepted);
+    this.tell({ kind: 'accepted', connection, peerAddress: ip(address), localAddress: ip('10.0.0.100') });
+    return connection;
+  }
+
+  /** The last connection that the speaker asked for, undefined without. */
+  dialled(): ConnectionId | undefined {
+    return this.outputs.findLast((output) => output.kind === 'connect')?.connection;
+  }
+
+  receive(connection: ConnectionId, ...messages: readonly Uint8Array[]): void {
+    const bytes = Uint8Array.from(messages.flatMap((message) => [...message]));
+    this.tell({ kind: 'received', connection, bytes });
+  }
+
+  /** A session that is up, over a connection that the peer opened. */
+  establish(address: string, open: Uint8Array): ConnectionId {
+    const connection = this.accept(address);
+    this.receive(connection, open, KEEPALIVE);
+    assert.equal(this.state(address), 'Established');
+    return connection;
+  }
+
+  state(address: string): string | undefined {
+    return this.speaker.peers(this.now).find((view) => view.address === address)?.state;
+  }
+
+  /** What was sent and closed on a connection, in a word each: "OPEN KEEPALIVE 6/7 closed". */
+  said(connection: ConnectionId): string {
+    const words: string[] = [];
+    const framer = new MessageFramer();
+    for (const output of this.outputs) {
+      if (output.kind === 'close' && output.connection === connection) words.push('closed');
+      if (output.kind !== 'send' || output.connection !== connection) continue;
+      for (const { type, body } of framer.push(output.bytes).frames) {
+        const { code, subcode } = decodeNotification(body);
+        words.push(type === MESSAGE_TYPE.notification ? `${code}/${subcode}` : (NAMES[type] ?? '?'));
+      }
+    }
+    return words.join(' ');
+  }
+
+  openOn(connection: ConnectionId): Open {
+    const sent = this.outputs.find((output) => output.kind === 'send' && output.connection === connection);
+    assert.ok(sent?.kind === 'send');
+    const open = decodeOpen(sent.bytes.subarray(19));
+    assert.ok(!isBgpError(open));
+    return open;
+  }
+
+  /** Prefixes with a way to them, as the `best` outputs have it. */
+  kernel(): string[] {
+    const prefixes = new Set<string>();
+    for (const output of this.outputs) {
+      if (output.kind !== 'best') continue;
+      if (output.gateways.length > 0) prefixes.add(formatCidr(output.prefix));
+      else prefixes.delete(formatCidr(output.prefix));
+    }
+    return [...prefixes].sort();
+  }
+}
+
+const NAMES: readonly (string | undefined)[] = [undefined, 'OPEN', 'UPDATE', undefined, 'KEEPALIVE', 'ROUTE-REFRESH'];
+
+/** An OPEN; without more it has both families, 32-bit AS numbers, and no graceful restart. */
+export function openFrom(id: string, more: Partial<Capabilities> = {}, asNumber = 64512): Uint8Array {
+  const capabilities = {
+    families: [4, 6] as const,
+    fourOctetAsn: asNumber,
+    gracefulRestart: undefined,
+    routeRefresh: false,
+    ...more,
+  };
+  return encodeOpen({ asn: asn(asNumber), holdTimeSeconds: 90, routerId: routerIdFromIp(ip(id)), capabilities });
+}
+
+/** Graceful restart for both families. */
+export function restartCapability(forwardingPreserved = true, restarting = false): Partial<Capabilities> {
+  const families = ([4, 6] as const).map((family) => ({ family, forwardingPreserved }));
+  return { gracefulRestart: { restarting, restartTimeSeconds: 60, families } };
+}
+
+/** UPDATEs that announce prefixes with the given next hop. */
+export function announce(nextHop: Ip, prefixes: readonly string[], more: Partial<PathAttributes> = {}): Uint8Array {
+  const bytes = encodeAttributes({ ...originate(nextHop), ...more }, { asnBytes: 4, external: false });
+  const set = { bytes, nextHop };
+  return packUpdates(prefixes.map((prefix) => ({ prefix: cidr(prefix), set })));
+}
