@@ -7,21 +7,25 @@
  * they differ, the fake is wrong.
  */
 import type { Ip } from '../net/ip.ts';
-import type { Address, IfIndex, Link, Neighbour, Route } from '../net/kernel-objects.ts';
+import type { Address, IfIndex, Link, Neighbour, NeighbourProxy, Route } from '../net/kernel-objects.ts';
 import type { Mac } from '../net/mac.ts';
 
 /** A veth pair whose far end is made inside another network namespace (never moved: moving costs 17 ms). */
 export interface VethPair {
   readonly name: string;
   readonly mac?: Mac;
+  /** Of both ends. */
   readonly mtu?: number;
   readonly peer: { readonly name: string; readonly namespacePath?: string; readonly mac?: Mac };
 }
 
-/** What changed, without saying how: whoever cares reads it anew. */
+/**
+ * What changed, as it is now or, where it was removed, as it was last. IPv4 routes that go because their device went down
+ * or was removed are not told of, since the kernel does not: then they are to be read anew.
+ */
 export type KernelEvent =
-  | { readonly kind: 'link' }
-  | { readonly kind: 'address' }
+  | { readonly kind: 'link'; readonly link: Link; readonly removed: boolean }
+  | { readonly kind: 'address'; readonly address: Address; readonly removed: boolean }
   | { readonly kind: 'route'; readonly route: Route; readonly removed: boolean }
   /** Events were lost (ENOBUFS): read everything anew. */
   | { readonly kind: 'overrun' };
@@ -30,19 +34,26 @@ export interface Kernel {
   links(): Link[];
   link(name: string): Link | undefined;
   addresses(): Address[];
-  /** Unicast, blackhole and other routes of one table and both families; the kernel's cache is left out. */
+  /**
+   * Unicast, blackhole and other routes of one table and both families; the kernel's cache is left out, and routes that
+   * a Route cannot express (by type of service, by source prefix). IPv6 routes are in normal form: scope 0, and metric 0
+   * where the kernel says 1024, its default.
+   */
   routes(table: number): Route[];
+  /** Without those that the kernel makes for multicast and the like (NUD_NOARP). */
   neighbours(): Neighbour[];
 
   addVeth(pair: VethPair): Link;
   addBridge(name: string): Link;
   setLinkUp(index: IfIndex, up: boolean): void;
   setLinkMaster(index: IfIndex, master: IfIndex): void;
+  setLinkMtu(index: IfIndex, mtu: number): void;
   removeLink(index: IfIndex): void;
 
+  /** IPv6 addresses are usable at once: IPAM made them unique, so the kernel need not look for duplicates. */
   addAddress(index: IfIndex, address: Ip, prefixLength: number): void;
 
-  /** Adds the route, or puts it in the place of the one with the same key (NLM_F_REPLACE). */
+  /** Adds the route, or puts it in the place of the one with the same key, whoever's that is (NLM_F_REPLACE). */
   putRoute(route: Route): void;
   /** Fails with ESRCH when no such route is there: destination, table, metric, protocol and type must match. */
   removeRoute(route: Route): void;
@@ -50,6 +61,8 @@ export interface Kernel {
   putNeighbour(neighbour: Neighbour): void;
   /** A proxy entry: the device answers ARP (IPv4) or NDP (IPv6) for an address that no device has. */
   addNeighbourProxy(index: IfIndex, address: Ip): void;
+  /** All proxy entries of both families. */
+  neighbourProxies(): NeighbourProxy[];
 
   /** Reads /proc/sys/net/…; `name` is the path below it, "ipv4/ip_forward". Undefined when there is no such file. */
   readSysctl(name: string): string | undefined;
