@@ -44,9 +44,11 @@ export interface Announcement {
   readonly provenance: Provenance;
 }
 
-export interface Desired {
-  readonly endpoints: ReadonlyMap<string, DesiredEndpoint>;
+/** What has changed since the last asking; undefined in a map means that it shall be there no more. */
+export interface DesiredChanges {
+  readonly endpoints: ReadonlyMap<string, DesiredEndpoint | undefined>;
   /** By destination in text. */
-  readonly routes: ReadonlyMap<string, DesiredRoute>;
-  readonly announcements: ReadonlyMap<string, Announcement>;
+  readonly routes: ReadonlyMap<string, DesiredRoute | undefined>;
+  /** All announcements, when any of them changed. */
+  readonly announcements: readonly Announcement[] | undefined;
 }

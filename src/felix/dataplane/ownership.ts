@@ -1,0 +1,32 @@
+/**
+ * How a fresh process knows that a kernel object is ours: one row for each kind.
+ *
+ *   object             mark                                                        removed when not desired
+ *   route              table main, protocol 12 (bird); or protocol 3 (boot) on a   yes
+ *                      device whose name begins with "cali"
+ *   device             name begins with "cali"; made and removed by CNI ADD, DEL   no: only its container's DEL may
+ *   proxy neighbour    stands on a "cali" device                                   goes with its device
+ *   packet filter      the table `inet muslin` and all that is in it               yes
+ *   sysctl             of a "cali" device: all; of the host: the list in           goes with its device; the host's
+ *                      settings.ts, and those only ever switched on                 stay on
+ *
+ * What bears no mark is never removed, and changed only where it stands in the very place of something desired: the
+ * kernel holds one route for a destination, table and metric, so a foreign one there has to give way.
+ * A second speaker that writes "proto bird" routes into the main table of the same host would be taken for us.
+ */
+import type { Route } from '../../net/kernel-objects.ts';
+import { ROUTE_PROTOCOL, ROUTE_TABLE } from '../../net/kernel-objects.ts';
+
+export const WORKLOAD_DEVICE_PREFIX = 'cali';
+
+export function isWorkloadDevice(name: string): boolean {
+  return name.startsWith(WORKLOAD_DEVICE_PREFIX);
+}
+
+/** Whose route it is: "local" came from an endpoint, "learned" from BGP or from a block of ours; undefined is foreign. */
+export function routeOwnership(route: Route, deviceNames: readonly string[]): 'local' | 'learned' | undefined {
+  if (route.table !== ROUTE_TABLE.main) return undefined;
+  if (route.protocol === ROUTE_PROTOCOL.bird) return 'learned';
+  if (route.protocol === ROUTE_PROTOCOL.boot && deviceNames.some(isWorkloadDevice)) return 'local';
+  return undefined;
+}

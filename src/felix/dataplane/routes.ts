@@ -1,0 +1,70 @@
+/**
+ * From a desired route to the one that a kernel understands.
+ *
+ * Desired routes name devices and gateways; the kernel wants interface indexes. A gateway's device is the one whose
+ * subnet holds the gateway: hosts on one segment are each other's next hops, and "onlink" keeps the kernel from asking
+ * whether it agrees. What cannot be resolved yet (a device that is not there, a gateway on no subnet of ours) is a reason
+ * to wait, shown to the operator, not an error.
+ *
+ * The shapes are those that operators know:
+ *   172.17.8.2 dev cali… scope link                                    protocol boot, which `ip` leaves out
+ *   172.17.9.0/24 via 192.168.100.101 dev eth0 proto bird onlink
+ *   blackhole 172.17.8.0/24 proto bird
+ */
+import { formatCidr, prefixOf, sameCidr } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+import { compareIp, formatIp } from '../../net/ip.ts';
+import type { NextHop, Route } from '../../net/kernel-objects.ts';
+import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../../net/kernel-objects.ts';
+import type { DesiredRoute } from '../desired/desired.ts';
+import type { Interfaces } from './interfaces.ts';
+import { isWorkloadDevice } from './ownership.ts';
+
+export type Resolution = { readonly route: Route } | { readonly waitingFor: string };
+
+/** The kernel route that fulfils a desired one, or what it waits for. */
+export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Resolution {
+  const { destination, target } = desired;
+  const common = { destination, table: ROUTE_TABLE.main, metric: 0, source: undefined };
+  switch (target.kind) {
+    case 'blackhole': {
+      const route = {
+        ...common,
+        type: 'blackhole',
+        nextHops: [],
+        protocol: ROUTE_PROTOCOL.bird,
+        scope: ROUTE_SCOPE.universe,
+      };
+      return { route: route as Route };
+    }
+    case 'device': {
+      const link = interfaces.link(target.deviceName);
+      if (link === undefined) return { waitingFor: `device ${target.deviceName} does not exist` };
+      if (!link.up) return { waitingFor: `device ${target.deviceName} is down` };
+      const protocol = isWorkloadDevice(link.name) ? ROUTE_PROTOCOL.boot : ROUTE_PROTOCOL.bird;
+      const nextHops = [{ gateway: undefined, index: link.index, onlink: false }];
+      const scope = destination.address.family === 4 ? ROUTE_SCOPE.link : ROUTE_SCOPE.universe; // IPv6 has no scopes
+      return { route: { ...common, type: 'unicast', nextHops, protocol, scope } };
+    }
+    case 'gateways': {
+      const hops = [...target.gateways].sort(compareIp).map((gateway) => nextHopTo(gateway, interfaces));
+      const found = hops.filter((hop) => typeof hop !== 'string');
+      const missing = hops.find((hop) => typeof hop === 'string');
+      if (found.length === 0) return { waitingFor: missing ?? `${formatCidr(destination)} has no gateway` };
+      const protocol = ROUTE_PROTOCOL.bird;
+      return { route: { ...common, type: 'unicast', nextHops: found, protocol, scope: ROUTE_SCOPE.universe } };
+    }
+  }
+}
+
+function nextHopTo(gateway: Ip, interfaces: Interfaces): NextHop | string {
+  const nearest = [...interfaces.addresses()]
+    .filter(({ address, prefixLength }) => {
+      const sameFamily = address.family === gateway.family;
+      return sameFamily && sameCidr(prefixOf(address, prefixLength), prefixOf(gateway, prefixLength));
+    })
+    .filter(({ index }) => interfaces.linkAt(index)?.up === true)
+    .sort((a, b) => b.prefixLength - a.prefixLength || a.index - b.index)[0];
+  if (nearest === undefined) return `no device that is up has ${formatIp(gateway)} in its subnet`;
+  return { gateway, index: nearest.index, onlink: true };
+}

@@ -1,0 +1,34 @@
+/**
+ * The kernel settings (sysctls) that the network needs, as names below /proc/sys/net and values.
+ *
+ * Host: it must forward. Each container's device: forward; answer ARP for the gateway at once rather than after the
+ * random delay of a proxy; check sources; never learn routes from a container (router advertisements); have the
+ * link-local address that containers use as their IPv6 gateway (made from the MAC, hence EUI-64), and have it
+ * without the second or two of duplicate address detection during which nobody would answer for it.
+ */
+import { familyOf } from '../../net/cidr.ts';
+import type { DesiredEndpoint } from '../desired/desired.ts';
+
+export function hostSettings(ipv6: boolean): Map<string, string> {
+  const settings = new Map([['ipv4/ip_forward', '1']]);
+  if (ipv6) settings.set('ipv6/conf/all/forwarding', '1');
+  return settings;
+}
+
+/** Settings of the host end of an endpoint's veth; they are to be written before the device is brought up. */
+export function deviceSettings(endpoint: DesiredEndpoint): Map<string, string> {
+  const device = endpoint.deviceName;
+  const settings = new Map([
+    [`ipv4/conf/${device}/forwarding`, '1'],
+    [`ipv4/conf/${device}/rp_filter`, '1'],
+    [`ipv4/conf/${device}/send_redirects`, '0'],
+    [`ipv4/neigh/${device}/proxy_delay`, '0'],
+    [`ipv6/conf/${device}/accept_ra`, '0'],
+    [`ipv6/conf/${device}/accept_dad`, '0'],
+    [`ipv6/conf/${device}/addr_gen_mode`, '0'],
+  ]);
+  if (endpoint.addresses.some((address) => familyOf(address) === 6)) {
+    settings.set(`ipv6/conf/${device}/forwarding`, '1');
+  }
+  return settings;
+}
