@@ -29,14 +29,20 @@ export interface FelixStatus {
   readonly endpoints: number;
   readonly routes: number;
   /** Objects that differ from what is desired, each with its error where a try has failed. */
-  readonly unsettled: readonly {
-    readonly object: string;
-    readonly state: 'pending' | 'error';
-    readonly error: string;
-  }[];
+  readonly unsettled: readonly ObjectState[];
+  /** Endpoints whose container is gone or not there yet; they do not keep the host from being in sync. */
+  readonly withoutDevice: readonly ObjectState[];
+}
+
+export interface ObjectState {
+  readonly object: string;
+  readonly state: 'pending' | 'error';
+  readonly error: string;
 }
 
 export interface BgpStatus {
+  /** Why nothing is spoken: no Node resource yet, the port is taken. "" when the speaker runs. */
+  readonly problem: string;
   readonly asn: number | undefined;
   readonly routerId: string | undefined;
   readonly peers: readonly PeerView[];

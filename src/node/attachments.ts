@@ -1,0 +1,367 @@
+/**
+ * Attaching containers to the network and detaching them: what the agent does for CNI's verbs.
+ *
+ * ADD takes these steps, each of which can be undone:
+ *   1. look into the container's namespace     nothing is written before it is known to exist and to be free
+ *   2. addresses and WorkloadEndpoint          one transaction of the store: from here on DEL can find all of it
+ *   3. veth pair, the far end in the container  configured from inside before the near end is up
+ *   4. wait until Felix has it in force         rules, settings and routes are Felix's work, not done here
+ * If a step fails, what was done is undone in reverse and the runtime gets one error. If the agent dies between, the
+ * endpoint is in the store, and the runtime's DEL removes all of it.
+ *
+ * Names follow from the container's id and interface, so DEL needs no memory, and the DEL of an old sandbox cannot
+ * meet what belongs to a new one with the same pod name.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { CniError, CniErrorCode } from '../cni/cni-error.ts';
+import { CNI_ERROR } from '../cni/cni-error.ts';
+import type { AttachmentId, CniRequest } from '../cni/request.ts';
+import type { CniResult, ResultAddress, ResultRoute } from '../cni/result.ts';
+import { endpointId } from '../felix/calc/local-endpoints.ts';
+import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import { openKernel } from '../kernel/netlink-kernel.ts';
+import { wallClockNow } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import { API_VERSION } from '../model/resource.ts';
+import { entryOfKind, valueOfResource, withIdentity } from '../model/resource-entry.ts';
+import { kindPrefix, resourceKey } from '../model/resource-key.ts';
+import type { Labels } from '../model/selector.ts';
+import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
+import { formatCidr, hostPrefix, prefixOf } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Link } from '../net/kernel-objects.ts';
+import { WORKLOAD_HOST_MAC } from '../net/mac.ts';
+import type { Store, Transaction } from '../store/store.ts';
+import { revision, StoreError } from '../store/store.ts';
+import type { AddressAllocator } from './address-allocator.ts';
+import { AllocationError } from './address-allocator.ts';
+import type { CniOutcome, CniWork } from './cni-server.ts';
+import { configureContainerSide, containerSideProblem, workloadGateway } from './container-side.ts';
+import type { Felix } from './felix.ts';
+
+/** Rules and routes are in force within milliseconds; a runtime waits longer than this for nobody. */
+const READY_TIMEOUT_MS = 10_000;
+/** Which of a node's endpoints belong to a network, for GC. */
+const NETWORK_ANNOTATION = 'cni.muslin.io/network';
+const DEFAULT_NAMESPACE = 'default';
+const DEFAULT_MTU = 1500;
+
+type AddRequest = Extract<CniRequest, { readonly command: 'ADD' }>;
+type CheckRequest = Extract<CniRequest, { readonly command: 'CHECK' }>;
+type GcRequest = Extract<CniRequest, { readonly command: 'GC' }>;
+
+/** What the attachments need to know of their node at the time of a call. */
+export interface NodeFacts {
+  readonly labels: Labels;
+  /** Of the device that the node reaches others by; undefined when it has none yet. */
+  readonly uplinkMtu: number | undefined;
+}
+
+/** A refusal on its way to the runtime. */
+class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly code: CniErrorCode;
+
+  constructor(code: CniErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class Attachments {
+  readonly #node: string;
+  readonly #store: Store;
+  readonly #allocator: AddressAllocator;
+  readonly #kernel: Kernel;
+  readonly #felix: Felix;
+  readonly #facts: () => NodeFacts;
+  readonly #log: Log;
+
+  constructor(options: {
+    readonly node: string;
+    readonly store: Store;
+    readonly allocator: AddressAllocator;
+    readonly kernel: Kernel;
+    readonly felix: Felix;
+    readonly facts: () => NodeFacts;
+    readonly log: Log;
+  }) {
+    this.#node = options.node;
+    this.#store = options.store;
+    this.#allocator = options.allocator;
+    this.#kernel = options.kernel;
+    this.#felix = options.felix;
+    this.#facts = options.facts;
+    this.#log = options.log;
+  }
+
+  /** Carries a request out. What the world refuses is an error for the runtime; our bugs are thrown. */
+  async carryOut(request: CniWork): Promise<CniOutcome> {
+    try {
+      switch (request.command) {
+        case 'ADD':
+          return { result: await this.#add(request) };
+        case 'DEL':
+          await this.#remove(request, request.networkName);
+          return { result: undefined };
+        case 'CHECK':
+          await this.#check(request);
+          return { result: undefined };
+        case 'GC':
+          await this.#collectGarbage(request);
+          return { result: undefined };
+        case 'STATUS':
+          this.#requireReady(CNI_ERROR.notAvailable);
+          return { result: undefined };
+      }
+    } catch (error) {
+      return { error: cniErrorOf(error) };
+    }
+  }
+
+  async #add(request: AddRequest): Promise<CniResult> {
+    this.#requireReady(CNI_ERROR.tryAgainLater);
+    const container = openContainer(request.netns, request.interfaceName);
+    try {
+      const endpoint = await this.#assign(request);
+      try {
+        const link = this.#wire(request, endpoint, container);
+        await this.#felix.endpointReady(endpoint.id, READY_TIMEOUT_MS);
+        this.#log.info('container attached', {
+          endpoint: endpoint.id,
+          device: endpoint.device,
+          addresses: endpoint.networks,
+        });
+        return resultOf(request, endpoint, link, container);
+      } catch (error) {
+        this.#log.warn('attaching failed, undoing it', { endpoint: endpoint.id });
+        await this.#remove(request, request.networkName);
+        throw error instanceof KernelError || error instanceof Refusal
+          ? error
+          : new Refusal(CNI_ERROR.tryAgainLater, String(error instanceof Error ? error.message : error));
+      }
+    } finally {
+      container.close();
+    }
+  }
+
+  /** Addresses and the WorkloadEndpoint, at once. */
+  async #assign(request: AddRequest): Promise<Attached> {
+    const { configuration } = request;
+    const identity = identityOf(this.#node, request);
+    let endpoint: WorkloadEndpoint | undefined;
+    const addresses = await this.#allocator.assign(
+      {
+        node: this.#node,
+        labels: this.#facts().labels,
+        handle: handleOf(request.networkName, request),
+        families: configuration.families,
+        requestedAddresses: configuration.requestedAddresses,
+        requestedPools: configuration.families.flatMap((family) => configuration.pools[family]),
+        use: 'Workload',
+        attributes: { node: this.#node, ...podAttributes(request) },
+      },
+      (assigned): Transaction => {
+        endpoint = this.#endpointOf(request, identity, assigned);
+        const put = { kind: 'put', key: identity.key, value: valueOfResource(endpoint) } as const;
+        return { expect: [{ key: identity.key, revision: revision(0) }], writes: [put] };
+      },
+    );
+    return { ...identity, addresses, networks: addresses.map((address) => formatCidr(hostPrefix(address))) };
+  }
+
+  #endpointOf(request: AddRequest, identity: Identity, addresses: readonly Ip[]): WorkloadEndpoint {
+    const namespace = identity.namespace;
+    const resource: WorkloadEndpoint = {
+      apiVersion: API_VERSION,
+      kind: 'WorkloadEndpoint',
+      metadata: {
+        name: identity.name,
+        namespace,
+        labels: { 'projectcalico.org/namespace': namespace, 'projectcalico.org/orchestrator': 'cni' },
+        annotations: { [NETWORK_ANNOTATION]: request.networkName },
+      },
+      spec: {
+        orchestrator: 'cni',
+        node: this.#node,
+        containerID: request.containerId,
+        workload: workloadOf(request.containerId),
+        ...(request.pod && { pod: request.pod.name }),
+        endpoint: request.interfaceName,
+        ipNetworks: addresses.map((address) => formatCidr(hostPrefix(address))),
+        interfaceName: identity.device,
+        ...(request.configuration.mac && { mac: request.configuration.mac }),
+      },
+    };
+    return withIdentity(resource, randomUUID(), new Date(wallClockNow()).toISOString());
+  }
+
+  /** The veth pair, and the container's end of it. */
+  #wire(request: AddRequest, endpoint: Attached, container: Kernel): Link {
+    const { mac, mtu } = request.configuration;
+    const link = this.#kernel.addVeth({
+      name: endpoint.device,
+      mac: WORKLOAD_HOST_MAC,
+      mtu: mtu ?? this.#facts().uplinkMtu ?? DEFAULT_MTU,
+      peer: { name: request.interfaceName, namespacePath: request.netns, ...(mac && { mac }) },
+    });
+    const inside = container.link(request.interfaceName);
+    if (inside === undefined)
+      throw new Refusal(CNI_ERROR.other, `${request.interfaceName} vanished from ${request.netns}`);
+    configureContainerSide(container, inside, endpoint.addresses);
+    this.#felix.linkChanged(link, false);
+    return link;
+  }
+
+  /** Removes whatever there is of an attachment; nothing at all is fine as well. */
+  async #remove(attachment: AttachmentId, networkName: string): Promise<void> {
+    const identity = await this.#find(attachment);
+    const remove: Transaction =
+      identity === undefined ? { expect: [], writes: [] } : { expect: [], writes: [{ kind: 'remove', key: identity }] };
+    const released = await this.#allocator.release(handleOf(networkName, attachment), remove);
+    const link = this.#kernel.link(deviceOf(attachment));
+    if (link !== undefined) {
+      this.#kernel.removeLink(link.index);
+      this.#felix.linkChanged(link, true);
+    }
+    if (identity === undefined && released.length === 0 && link === undefined) return;
+    this.#log.info('container detached', { container: attachment.containerId, device: deviceOf(attachment) });
+  }
+
+  async #check(request: CheckRequest): Promise<void> {
+    const container = openKernel(request.netns);
+    try {
+      const problem =
+        containerSideProblem(container, request.interfaceName, request.previousAddresses) ??
+        ((await this.#find(request)) === undefined ? 'the container is not attached to this network' : undefined) ??
+        (this.#kernel.link(deviceOf(request)) === undefined ? `device ${deviceOf(request)} does not exist` : undefined);
+      if (problem !== undefined) throw new Refusal(CNI_ERROR.other, `${request.containerId}: ${problem}`);
+    } finally {
+      container.close();
+    }
+  }
+
+  /** Removes the attachments of a network on this node which the runtime does not name as valid (CNI SPEC 1.1.0, GC). */
+  async #collectGarbage({ networkName, valid }: GcRequest): Promise<void> {
+    if (valid === undefined) throw new Refusal(CNI_ERROR.invalidConfiguration, 'cni.dev/valid-attachments: missing');
+    const keep = new Set(valid.map(({ containerId, interfaceName }) => `${containerId} ${interfaceName}`));
+    for (const { metadata, spec } of await this.#ownEndpoints()) {
+      const attachment = { containerId: spec.containerID ?? '', interfaceName: spec.endpoint ?? '' };
+      if (metadata.annotations?.[NETWORK_ANNOTATION] !== networkName) continue;
+      if (keep.has(`${attachment.containerId} ${attachment.interfaceName}`)) continue;
+      this.#log.info('removing what the runtime does not know', { endpoint: metadata.name });
+      await this.#remove(attachment, networkName);
+    }
+  }
+
+  /** The key of the endpoint, in whichever namespace the pod was: DEL may come without the pod's name. */
+  async #find(attachment: AttachmentId): Promise<string | undefined> {
+    const name = endpointNameOf(this.#node, attachment);
+    const likely = resourceKey({ kind: 'WorkloadEndpoint', namespace: DEFAULT_NAMESPACE, name });
+    if ((await this.#store.get(likely)) !== undefined) return likely;
+    const found = (await this.#ownEndpoints()).find((endpoint) => endpoint.metadata.name === name);
+    if (found === undefined) return undefined;
+    return resourceKey({ kind: 'WorkloadEndpoint', namespace: found.metadata.namespace ?? DEFAULT_NAMESPACE, name });
+  }
+
+  async #ownEndpoints(): Promise<WorkloadEndpoint[]> {
+    const { entries } = await this.#store.list(kindPrefix('WorkloadEndpoint'));
+    return entries
+      .flatMap((entry) => entryOfKind('WorkloadEndpoint', entry) ?? [])
+      .filter(({ spec }) => spec.node === this.#node);
+  }
+
+  #requireReady(code: CniErrorCode): void {
+    const { ready, reason } = this.#felix.storeState();
+    if (!ready) throw new Refusal(code, `the agent is not ready: ${reason}`);
+  }
+}
+
+interface Identity {
+  readonly key: string;
+  readonly id: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly device: string;
+}
+
+interface Attached extends Identity {
+  readonly addresses: readonly Ip[];
+  readonly networks: readonly string[];
+}
+
+function identityOf(node: string, request: AddRequest): Identity {
+  const namespace = request.pod?.namespace ?? DEFAULT_NAMESPACE;
+  const name = endpointNameOf(node, request);
+  const key = resourceKey({ kind: 'WorkloadEndpoint', namespace, name });
+  return { key, id: endpointId(namespace, name), name, namespace, device: deviceOf(request) };
+}
+
+/** Runtimes' ids are 64 digits, of which their own `ps` shows twelve; other ids are what somebody chose to read. */
+function workloadOf(containerId: string): string {
+  return /^[0-9a-f]{64}$/.test(containerId) ? containerId.slice(0, 12) : containerId;
+}
+
+/** Calico's form, node-orchestrator-workload-endpoint, with dashes inside the parts doubled; as a resource's name. */
+function endpointNameOf(node: string, { containerId, interfaceName }: AttachmentId): string {
+  const parts = [node, 'cni', workloadOf(containerId), interfaceName].map((part) =>
+    part.toLowerCase().replaceAll('-', '--').replaceAll('_', '.'),
+  );
+  return parts.join('-');
+}
+
+/** "cali" and as much of a hash as a device's name has room for. */
+function deviceOf({ containerId, interfaceName }: AttachmentId): string {
+  const hash = createHash('sha1').update(`${containerId}.${interfaceName}`).digest('hex');
+  return `${WORKLOAD_DEVICE_PREFIX}${hash.slice(0, 11)}`;
+}
+
+/** What all addresses of an attachment are held by. */
+function handleOf(networkName: string, { containerId, interfaceName }: AttachmentId): string {
+  return `${networkName}.${containerId}.${interfaceName}`;
+}
+
+function podAttributes({ pod }: AddRequest): Record<string, string> {
+  return pod === undefined ? {} : { pod: pod.name, namespace: pod.namespace ?? DEFAULT_NAMESPACE };
+}
+
+/** The kernel of the container's namespace, in which the interface must not exist yet. */
+function openContainer(netns: string, interfaceName: string): Kernel {
+  const container = openKernel(netns);
+  if (container.link(interfaceName) === undefined) return container;
+  container.close();
+  throw new Refusal(CNI_ERROR.other, `${interfaceName} exists already in ${netns}; it is left as it is`);
+}
+
+function resultOf(request: AddRequest, endpoint: Attached, link: Link, container: Kernel): CniResult {
+  const inside = container.link(request.interfaceName);
+  const sandbox = {
+    name: request.interfaceName,
+    mac: inside?.mac ?? WORKLOAD_HOST_MAC,
+    mtu: link.mtu,
+    sandbox: request.netns,
+  };
+  const host = { name: endpoint.device, mac: WORKLOAD_HOST_MAC, mtu: link.mtu, sandbox: undefined };
+  const addresses = endpoint.addresses.map((address): ResultAddress => {
+    return { address: hostPrefix(address), gateway: workloadGateway(address.family), interfaceIndex: 1 };
+  });
+  const routes = endpoint.addresses.map((address): ResultRoute => {
+    const gateway = workloadGateway(address.family);
+    return { destination: prefixOf(gateway, 0), gateway };
+  });
+  return { interfaces: [host, sandbox], addresses, routes };
+}
+
+function cniErrorOf(error: unknown): CniError {
+  if (error instanceof Refusal) return { code: error.code, message: error.message, details: '' };
+  if (error instanceof KernelError) return { code: CNI_ERROR.other, message: error.message, details: error.code };
+  if (error instanceof StoreError)
+    return { code: CNI_ERROR.tryAgainLater, message: error.message, details: error.code };
+  if (error instanceof AllocationError) {
+    const code = error.code === 'busy' ? CNI_ERROR.tryAgainLater : CNI_ERROR.other;
+    return { code, message: error.message, details: error.code };
+  }
+  throw error;
+}

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ConfigurationError, parseAgentConfiguration, readAgentConfiguration } from './configuration.ts';
+
+describe('the agent configuration', () => {
+  it('takes what is written, and defaults for the rest', () => {
+    const text = 'node: host-a\nstore: sqlite:///tmp/x.db\n';
+    const configuration = parseAgentConfiguration(text, 'agent.yaml');
+    assert.deepEqual(configuration, {
+      node: 'host-a',
+      store: 'sqlite:///tmp/x.db',
+      runDirectory: '/run/muslin',
+      logLevel: 'info',
+    });
+    assert.equal(parseAgentConfiguration('', 'agent.yaml').store, 'sqlite:///var/lib/muslin/store.db');
+  });
+
+  const mistakes: [string, RegExp][] = [
+    ['node: Host_A\n', /^agent\.yaml:1: node: "Host_A" is not lower-case letters/],
+    ['\nlogLevel: loud\n', /^agent\.yaml:2: logLevel: "loud" is not debug, info, warn, error$/],
+    ['nod: a\n', /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, logLevel$/],
+    ['runDirectory: run\n', /^agent\.yaml:1: runDirectory: "run" is not an absolute path/],
+    ['nod: a\nlogLevel: loud\n', /nod: no such field.*\n.*agent\.yaml:2: logLevel/s],
+    ['- a\n', /^agent\.yaml: not a mapping/],
+    ['node: [', /^agent\.yaml: .*line 1/s],
+    ['node: a\nnode: b\n', /^agent\.yaml: .*unique/],
+    ['node: &a b\nstore: *a\n', /^agent\.yaml:2: store: "\*a" is not/],
+    ['store: [a, b]\n', /^agent\.yaml:1: store: .*is not the place of a store/],
+  ];
+  for (const [text, says] of mistakes) {
+    it(`refuses ${JSON.stringify(text)}`, () => {
+      assert.throws(
+        () => parseAgentConfiguration(text, 'agent.yaml'),
+        (error) => error instanceof ConfigurationError && says.test(error.message),
+      );
+    });
+  }
+
+  it('says which file cannot be read', () => {
+    assert.throws(
+      () => readAgentConfiguration('/nowhere/agent.yaml'),
+      /^ConfigurationError: \/nowhere\/agent\.yaml: cannot be read/,
+    );
+  });
+});

@@ -1,0 +1,95 @@
+/**
+ * The agent's own configuration file: who it is and where it finds its things.
+ *
+ *   node: host-a                                   default: the host's name
+ *   store: sqlite:///var/lib/muslin/store.db       default: that
+ *   runDirectory: /run/muslin                      default: that; sockets and the pid file
+ *   logLevel: info                                 debug, info, warn or error
+ *
+ * Everything else that there is to configure lives in resources in the store, where one place changes all hosts. The file
+ * is read once; a mistake in it is one message that names the file, the line, the field and what would be right.
+ */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { DEFAULT_STORE } from '../store/open-store.ts';
+import { DEFAULT_RUN_DIRECTORY } from './control-api.ts';
+import type { LogLevel } from './log.ts';
+
+export interface AgentConfiguration {
+  readonly node: string;
+  readonly store: string;
+  readonly runDirectory: string;
+  readonly logLevel: LogLevel;
+}
+
+export class ConfigurationError extends Error {
+  override readonly name = 'ConfigurationError';
+}
+
+const LOG_LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
+
+interface Field {
+  readonly standard: () => string;
+  readonly valid: (value: string) => boolean;
+  readonly rule: string;
+}
+
+const FIELDS: Readonly<Record<keyof AgentConfiguration, Field>> = {
+  node: {
+    standard: () => hostname().toLowerCase(),
+    valid: (value) => /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(value),
+    rule: 'lower-case letters, digits, "-" and ".", at most 253 of them',
+  },
+  store: { standard: () => DEFAULT_STORE, valid: (value) => value !== '', rule: 'the place of a store' },
+  runDirectory: {
+    standard: () => DEFAULT_RUN_DIRECTORY,
+    // A Unix socket's path has at most 107 bytes; ours need room for a name.
+    valid: (value) => value.startsWith('/') && value.length <= 90,
+    rule: 'an absolute path of at most 90 characters',
+  },
+  logLevel: { standard: () => 'info', valid: (value) => LOG_LEVELS.includes(value), rule: LOG_LEVELS.join(', ') },
+};
+
+/** Reads and checks the file; throws ConfigurationError with all that is wrong. */
+export function readAgentConfiguration(path: string): AgentConfiguration {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new ConfigurationError(`${path}: cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return parseAgentConfiguration(text, path);
+}
+
+/** `text` is YAML; `path` is for messages. */
+export function parseAgentConfiguration(text: string, path: string): AgentConfiguration {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter, maxAliasCount: 0 } as Parameters<typeof parseDocument>[1]);
+  const [syntaxError] = document.errors;
+  if (syntaxError !== undefined) throw new ConfigurationError(`${path}: ${syntaxError.message}`);
+  if (document.contents !== null && !isMap(document.contents)) {
+    throw new ConfigurationError(`${path}: not a mapping; write lines such as "node: host-a"`);
+  }
+  const problems: string[] = [];
+  const values = new Map<string, string>();
+  for (const { key, value } of document.contents?.items ?? []) {
+    const name = isScalar(key) ? String(key.value) : '';
+    const place = lineCounter.linePos((isScalar(key) ? key.range?.[0] : undefined) ?? 0);
+    const field = FIELDS[name as keyof AgentConfiguration] as Field | undefined;
+    const content = isScalar(value) ? String(value.value ?? '') : String(value ?? '');
+    if (field === undefined) {
+      problems.push(`${path}:${place.line}: ${name}: no such field; there are ${Object.keys(FIELDS).join(', ')}`);
+    } else if (!isScalar(value) || !field.valid(content)) {
+      problems.push(`${path}:${place.line}: ${name}: ${JSON.stringify(content)} is not ${field.rule}`);
+    } else values.set(name, content);
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems.join('\n'));
+  const settingOf = (name: keyof AgentConfiguration) => values.get(name) ?? FIELDS[name].standard();
+  return {
+    node: settingOf('node'),
+    store: settingOf('store'),
+    runDirectory: settingOf('runDirectory'),
+    logLevel: settingOf('logLevel') as LogLevel, // its field lets nothing else through
+  };
+}

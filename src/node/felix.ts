@@ -1,0 +1,366 @@
+/**
+ * Felix's loop: the one place where this host's kernel is changed.
+ *
+ *   store events ─► calculation ─┐                    ┌─► kernel (netlink, sysctl)
+ *   BGP best paths ─► calculation ┴─► dataplane ─► pass ┤
+ *   kernel events ─► reading ────────► dataplane ─► pass └─► packet filter (one nftables transaction)
+ *
+ * What can wake the loop is the `Wake` union. Events only note that something changed and schedule one pass; a pass reads
+ * what has to be read, takes the changes, and applies operations in the dataplane's order until none is left. Passes are
+ * synchronous, so two can never interleave. Nothing is written before the store has been read once: until then the
+ * kernel keeps what an earlier process left in it, and traffic goes on.
+ */
+
+import { Calculation } from '../felix/calc/calculation.ts';
+import type { KernelOperation } from '../felix/dataplane/dataplane.ts';
+import { Dataplane } from '../felix/dataplane/dataplane.ts';
+import type { Interfaces } from '../felix/dataplane/interfaces.ts';
+import type { Unsettled } from '../felix/dataplane/unsettled.ts';
+import type { Announcement } from '../felix/desired/desired.ts';
+import type { Kernel, KernelEvent } from '../kernel/kernel.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import { unreachable } from '../lib/assert.ts';
+import { instant, monotonicNow } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/prng.ts';
+import type { Cidr } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Link, Route } from '../net/kernel-objects.ts';
+import { ROUTE_TABLE } from '../net/kernel-objects.ts';
+import type { BgpListener } from './bgp.ts';
+import type { FelixStatus } from './control-api.ts';
+import type { PacketFilter } from './packet-filter.ts';
+
+/** What has to be read from the kernel before the next pass decides; events keep the rest up to date. */
+type Wake = 'nothing' | 'everything';
+
+/** Somebody else's change to the filter raises no event; so everything is read again now and then. */
+const RESYNC_MS = 60_000;
+/** After a reading has failed, and between passes that could not finish. */
+const READING_RETRY_MS = 1_000;
+/** A route may need its device, the device its settings: a few rounds settle all; more would be a loop of ours. */
+const ROUNDS_MAX = 8;
+
+interface EndpointWaiter {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Felix implements BgpListener {
+  readonly calculation: Calculation;
+  readonly #dataplane: Dataplane;
+  readonly #kernel: Kernel;
+  readonly #filter: PacketFilter;
+  readonly #log: Log;
+  readonly #onAnnouncements: (announcements: readonly Announcement[]) => void;
+  readonly #waiters = new Map<string, EndpointWaiter[]>();
+  readonly #stopWatching: () => void;
+  #wake: Wake = 'everything';
+  #scheduled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #lastFullReading = instant(0);
+  #storeInSync = false;
+  #storeAway: string | undefined;
+  #wasInSync = false;
+  #closed = false;
+
+  constructor(options: {
+    readonly node: string;
+    readonly kernel: Kernel;
+    readonly filter: PacketFilter;
+    readonly log: Log;
+    readonly random: Random;
+    readonly onAnnouncements: (announcements: readonly Announcement[]) => void;
+  }) {
+    this.calculation = new Calculation(options.node);
+    this.#dataplane = new Dataplane(options.random);
+    this.#kernel = options.kernel;
+    this.#filter = options.filter;
+    this.#log = options.log;
+    this.#onAnnouncements = options.onAnnouncements;
+    this.#stopWatching = options.kernel.watch((event) => this.#onKernelEvent(event));
+  }
+
+  /** The calculation has been told something new. */
+  calculationChanged(): void {
+    this.#schedule('nothing');
+  }
+
+  /** A device was made or removed by ourselves: no need to wait for the kernel's event. */
+  linkChanged(link: Link, removed: boolean): void {
+    this.#dataplane.observeLink(link, removed);
+    this.#schedule('nothing');
+  }
+
+  setIpv6(ipv6: boolean): void {
+    this.#dataplane.setIpv6(ipv6);
+    this.#schedule('nothing');
+  }
+
+  storeInSync(): void {
+    this.#storeAway = undefined;
+    this.#storeInSync = true;
+    this.#dataplane.allowRemovals('local');
+    this.#schedule('nothing');
+  }
+
+  storeAway(reason: string): void {
+    this.#storeAway = reason;
+  }
+
+  /** Whether new containers can be taken on, and if not why. */
+  storeState(): { readonly ready: boolean; readonly reason: string } {
+    if (!this.#storeInSync) return { ready: false, reason: 'the store has not been read yet' };
+    if (this.#storeAway !== undefined) return { ready: false, reason: `the store is away: ${this.#storeAway}` };
+    return { ready: true, reason: '' };
+  }
+
+  /** The devices and addresses as last read. */
+  interfaces(): Interfaces {
+    return this.#dataplane.interfaces;
+  }
+
+  best(prefix: Cidr, gateways: readonly Ip[], peer: Ip | undefined): void {
+    this.calculation.updateLearned(prefix, gateways, peer);
+    this.#schedule('nothing');
+  }
+
+  /** What BGP has not confirmed by now is gone for good. */
+  converged(): void {
+    this.#dataplane.allowRemovals('learned');
+    this.#schedule('nothing');
+  }
+
+  /** Resolves once the endpoint's rules, device and routes are in force; rejects with what is missing after `timeoutMs`. */
+  endpointReady(id: string, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#removeWaiter(id, waiter);
+        const missing = this.#endpointPending(id) ?? 'nothing is missing any more';
+        reject(new Error(`not in force after ${timeoutMs / 1000} s: ${missing}`));
+      }, timeoutMs);
+      const waiter: EndpointWaiter = {
+        resolve: () => {
+          clearTimeout(timer);
+          resolve();
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      };
+      this.#waiters.set(id, [...(this.#waiters.get(id) ?? []), waiter]);
+      this.#schedule('nothing');
+    });
+  }
+
+  status(): FelixStatus {
+    const unsettled = this.#unsettled();
+    const reasons = [
+      ...(this.#storeInSync ? [] : ['the store has not been read yet']),
+      ...(this.#storeAway === undefined ? [] : [`the store is away: ${this.#storeAway}`]),
+      ...unsettled.map(({ object, error }) => `${object}: ${error}`),
+    ];
+    return {
+      inSync: reasons.length === 0,
+      reasons,
+      endpoints: this.#dataplane.endpoints().length,
+      routes: this.#dataplane.routeCount,
+      unsettled,
+      withoutDevice: this.#dataplane.endpointsWithoutDevice(),
+    };
+  }
+
+  /** Stops acting. What is in the kernel stays there: a restart must not be noticed. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#stopWatching();
+    for (const waiters of this.#waiters.values()) {
+      for (const waiter of waiters) waiter.reject(new Error('the agent is stopping'));
+    }
+    this.#waiters.clear();
+  }
+
+  #onKernelEvent(event: KernelEvent): void {
+    switch (event.kind) {
+      case 'link': {
+        const mayLoseRoutes = this.#dataplane.observeLink(event.link, event.removed);
+        this.#schedule(mayLoseRoutes ? 'everything' : 'nothing');
+        break;
+      }
+      case 'address':
+        this.#dataplane.observeAddress(event.address, event.removed);
+        this.#schedule('nothing');
+        break;
+      case 'route':
+        if (event.route.table !== ROUTE_TABLE.main) break;
+        this.#dataplane.observeRoute(event.route, event.removed);
+        this.#schedule('nothing');
+        break;
+      case 'overrun':
+        this.#schedule('everything');
+        break;
+      default:
+        unreachable(event);
+    }
+  }
+
+  #schedule(wake: Wake): void {
+    if (wake === 'everything') this.#wake = wake;
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#pass());
+  }
+
+  #pass(): void {
+    this.#scheduled = false;
+    if (this.#closed) return;
+    try {
+      this.#takeChanges();
+      if (this.#storeInSync) {
+        this.#read();
+        this.#apply();
+      }
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#log.error('pass not finished, trying again', { error: error.message });
+      this.#wake = 'everything';
+      this.#sleep(READING_RETRY_MS);
+      return;
+    }
+    this.#tellWaiters();
+    this.#noteSync();
+    const retry = this.#dataplane.nextRetry();
+    const now = monotonicNow();
+    const waits = [this.#lastFullReading + RESYNC_MS - now, ...(retry === undefined ? [] : [retry - now])];
+    if (!this.#filter.inForce) waits.push(READING_RETRY_MS);
+    this.#sleep(Math.max(Math.min(...waits), 0));
+  }
+
+  #sleep(milliseconds: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const due = monotonicNow() - this.#lastFullReading >= RESYNC_MS;
+      this.#schedule(due ? 'everything' : 'nothing');
+    }, milliseconds);
+  }
+
+  #takeChanges(): void {
+    const changes = this.calculation.takeChanges();
+    this.#dataplane.update(changes);
+    if (changes.endpoints.size > 0) this.#filter.setEndpoints(this.#dataplane.endpoints());
+    if (changes.announcements !== undefined) this.#onAnnouncements(changes.announcements);
+  }
+
+  #read(): void {
+    const wake = this.#wake;
+    this.#wake = 'nothing';
+    if (wake === 'nothing') return;
+    const links = this.#kernel.links();
+    const addresses = this.#kernel.addresses();
+    this.#dataplane.observeInterfaces(links, addresses); // which settings there are depends on the devices
+    const settings = this.#dataplane.settingNames().flatMap((name): [string, string][] => {
+      const value = this.#kernel.readSysctl(name);
+      return value === undefined ? [] : [[name, value]];
+    });
+    this.#dataplane.observe({
+      links,
+      addresses,
+      routes: this.#kernel.routes(ROUTE_TABLE.main),
+      proxies: this.#kernel.neighbourProxies(),
+      settings: new Map(settings),
+    });
+    this.#filter.distrust();
+    this.#lastFullReading = monotonicNow();
+  }
+
+  #apply(): void {
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const before = this.#dataplane.operationsBeforeFilter(monotonicNow());
+      for (const operation of before) this.#carryOut(operation);
+      this.#filter.apply();
+      const after = this.#dataplane.operationsAfterFilter(monotonicNow(), this.#filter.inForce);
+      for (const operation of after) this.#carryOut(operation);
+      if (before.length + after.length === 0) return;
+    }
+    this.#log.warn('operations are left after many rounds', { rounds: ROUNDS_MAX });
+  }
+
+  #carryOut(operation: KernelOperation): void {
+    try {
+      carryOut(this.#kernel, operation);
+      this.#dataplane.report(operation, undefined, monotonicNow());
+      this.#log.debug('done', {
+        kind: operation.kind,
+        change: operation.operation.kind,
+        object: operation.operation.key,
+      });
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#dataplane.report(operation, error.message, monotonicNow());
+      const { kind, key } = operation.operation;
+      this.#log.warn('kernel refused', { kind: operation.kind, change: kind, object: key, error: error.message });
+    }
+  }
+
+  #endpointPending(id: string): string | undefined {
+    if (!this.#storeInSync) return 'the store has not been read yet';
+    if (!this.#filter.inForce) return `packet filter: ${this.#filter.error ?? 'not applied yet'}`;
+    return this.#filter.refusal(id) ?? this.#dataplane.endpointPending(id);
+  }
+
+  #tellWaiters(): void {
+    for (const [id, waiters] of this.#waiters) {
+      if (this.#endpointPending(id) !== undefined) continue;
+      this.#waiters.delete(id);
+      for (const waiter of waiters) waiter.resolve();
+    }
+  }
+
+  #removeWaiter(id: string, waiter: EndpointWaiter): void {
+    const left = (this.#waiters.get(id) ?? []).filter((each) => each !== waiter);
+    if (left.length === 0) this.#waiters.delete(id);
+    else this.#waiters.set(id, left);
+  }
+
+  #unsettled(): Unsettled[] {
+    const { inForce, error } = this.#filter;
+    const state = error === undefined ? 'pending' : 'error';
+    const filter: Unsettled[] = inForce ? [] : [{ object: 'packet filter', state, error: error ?? 'not applied yet' }];
+    const refusals = this.#filter
+      .refusals()
+      .map(({ endpointId, reason }) => ({ object: `endpoint ${endpointId}`, state: 'error', error: reason }) as const);
+    return [...filter, ...refusals, ...this.#dataplane.unsettled()];
+  }
+
+  #noteSync(): void {
+    const { inSync, reasons } = this.status();
+    if (inSync === this.#wasInSync) return;
+    this.#wasInSync = inSync;
+    if (inSync) this.#log.info('in sync', { endpoints: this.#dataplane.endpoints().length });
+    else this.#log.info('out of sync', { reasons: reasons.slice(0, 3) });
+  }
+}
+
+/** Carries out one operation; throws KernelError. */
+function carryOut(kernel: Kernel, { kind, operation }: KernelOperation): void {
+  if (kind === 'route') {
+    if (operation.kind === 'remove') removeRoute(kernel, operation.actual);
+    else kernel.putRoute(operation.desired);
+    return;
+  }
+  if (operation.kind === 'remove') return; // of these kinds, what is not desired goes with its device
+  if (kind === 'setting') kernel.writeSysctl(operation.key, operation.desired);
+  else if (kind === 'proxy') kernel.addNeighbourProxy(operation.desired.index, operation.desired.address);
+  else kernel.setLinkUp(operation.desired.index, true);
+}
+
+/** That a route has gone by itself, with its device, is as good. */
+function removeRoute(kernel: Kernel, route: Route): void {
+  try {
+    kernel.removeRoute(route);
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== 'ESRCH') throw error;
+  }
+}

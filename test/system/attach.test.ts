@@ -1,0 +1,235 @@
+/**
+ * The CNI plugin against a live agent: what it answers, and that a failed ADD leaves nothing behind.
+ *
+ * The plugin is executed as a runtime does it, environment and stdin, in namespaces that the test makes. After each
+ * refusal the host has the same devices, the store the same endpoints and handles, as before.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { resourceTitle } from '../../src/model/resource.ts';
+import { resourceOfEntry } from '../../src/model/resource-entry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Outcome } from './two-hosts-fixture.ts';
+import { run, TestLab } from './two-hosts-fixture.ts';
+
+const PLUGIN = fileURLToPath(new URL('../../build/cni/muslin', import.meta.url));
+const lab = new TestLab();
+const NETNS = `muslin-test-attach-${process.pid}`;
+
+interface Call {
+  readonly command?: string;
+  readonly container?: string;
+  readonly netns?: string;
+  readonly interfaceName?: string;
+  readonly configuration?: object | string;
+}
+
+function call({
+  command = 'ADD',
+  container = 'test1',
+  netns = `/run/netns/${NETNS}`,
+  interfaceName = 'eth0',
+  configuration = {},
+}: Call): Outcome {
+  const agentSocket = `/run/muslin/lab/${lab.name}/host-a/cni.sock`;
+  const whole = { cniVersion: '1.0.0', name: 'test-net', type: 'muslin', agentSocket, ipam: { type: 'muslin' } };
+  const input = typeof configuration === 'string' ? configuration : JSON.stringify({ ...whole, ...configuration });
+  const environment = [
+    `CNI_COMMAND=${command}`,
+    `CNI_CONTAINERID=${container}`,
+    `CNI_NETNS=${netns}`,
+    `CNI_IFNAME=${interfaceName}`,
+    'CNI_PATH=/opt/cni/bin',
+    'CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart',
+  ];
+  return run('env', [...environment, PLUGIN], input);
+}
+
+/** Everything that an ADD makes, on the host and in the store. */
+async function traces(): Promise<string> {
+  const devices = lab.inside('host-a', 'ip', '-br', 'link').replaceAll(/ +$/gm, '');
+  return [devices, lab.inside('host-a', 'ip', 'route'), ...(await stored())].join('\n');
+}
+
+async function stored(): Promise<string[]> {
+  const store = await openStore(`sqlite:///run/muslin/lab/${lab.name}/store.db`);
+  const { entries } = await store.list('/resources/');
+  await store.close();
+  return entries
+    .flatMap((entry) => {
+      const reading = resourceOfEntry(entry);
+      assert.ok(reading.ok, entry.key);
+      return reading.resource;
+    })
+    .filter(({ kind }) => ['WorkloadEndpoint', 'IPAMHandle', 'IPAMBlock'].includes(kind))
+    .map((resource) => {
+      // A block remembers in which order its addresses were freed; who has which is what counts.
+      const allocations = resource.kind === 'IPAMBlock' ? resource.spec.allocations : [];
+      const used = allocations.flatMap((attribute, ordinal) => (attribute === null ? [] : [ordinal]));
+      return `${resourceTitle(resource)} ${used}`;
+    });
+}
+
+describe('the CNI plugin', () => {
+  before(() => {
+    lab.up();
+    assert.equal(run('ip', ['netns', 'add', NETNS]).code, 0);
+  });
+  after(() => {
+    run('ip', ['netns', 'del', NETNS]);
+    lab.down();
+  });
+  afterEach((context) => lab.dumpAfterFailure(context));
+
+  const REFUSALS: { name: string; call: Call; code: number; says: RegExp }[] = [
+    {
+      name: 'a namespace that does not exist',
+      call: { netns: '/run/netns/nowhere' },
+      code: 999,
+      says: /\/run\/netns\/nowhere/,
+    },
+    {
+      name: 'a path that is no namespace',
+      call: { netns: '/etc/hostname' },
+      code: 999,
+      says: /\/etc\/hostname.*not a network namespace/,
+    },
+    { name: 'an interface that is there already', call: { interfaceName: 'lo' }, code: 999, says: /lo exists already/ },
+    {
+      name: 'an interface name over 15 characters',
+      call: { interfaceName: 'eth0123456789abcd' },
+      code: 4,
+      says: /CNI_IFNAME: "eth0123456789abcd".*15 bytes/,
+    },
+    {
+      name: 'an address outside all pools',
+      call: { configuration: { runtimeConfig: { ips: ['10.1.1.1/32'] } } },
+      code: 999,
+      says: /10\.1\.1\.1 is in no enabled pool.*172\.17\.8\.0\/23/,
+    },
+    {
+      name: 'an address that is taken',
+      call: { configuration: { runtimeConfig: { ips: ['172.17.8.2/32'] } } },
+      code: 999,
+      says: /172\.17\.8\.2/,
+    },
+    {
+      name: 'a pool that does not exist',
+      call: { configuration: { ipam: { type: 'muslin', ipv4_pools: ['nopool'] } } },
+      code: 999,
+      says: /nopool/,
+    },
+    {
+      name: 'IPv6 where no pool has it',
+      call: { configuration: { ipam: { type: 'muslin', assign_ipv6: 'true' } } },
+      code: 999,
+      says: /IPv6/,
+    },
+    {
+      name: 'a configuration that is not JSON',
+      call: { configuration: '{"cniVersion": "1.0.0", ' },
+      code: 6,
+      says: /JSON/,
+    },
+    {
+      name: 'a version that nobody speaks',
+      call: { configuration: { cniVersion: '9.9.9' } },
+      code: 1,
+      says: /9\.9\.9/,
+    },
+    {
+      name: 'an MTU that cannot be',
+      call: { configuration: { mtu: 12 } },
+      code: 7,
+      says: /mtu: 12 is not a number from 1280 to 65535/,
+    },
+    { name: 'a command that does not exist', call: { command: 'FROB' }, code: 4, says: /CNI_COMMAND: "FROB"/ },
+  ];
+  for (const { name, call: request, code, says } of REFUSALS) {
+    it(`refuses ${name}, and nothing is left`, async () => {
+      const earlier = await traces();
+      const socket = `"agentSocket": "/run/muslin/lab/${lab.name}/host-a/cni.sock"`;
+      const configuration =
+        typeof request.configuration === 'string'
+          ? `{${socket}, ${request.configuration.slice(1)}`
+          : request.configuration;
+      const outcome = call(configuration === undefined ? request : { ...request, configuration });
+      assert.equal(outcome.code, 1, outcome.stdout);
+      const answer = JSON.parse(outcome.stdout);
+      assert.equal(answer.code, code, outcome.stdout);
+      assert.match(`${answer.msg} ${answer.details}`, says);
+      assert.equal(await traces(), earlier);
+      assert.ok(!run('ip', ['-n', NETNS, '-br', 'link']).stdout.includes('eth0'));
+    });
+  }
+
+  it('attaches, checks, refuses a second time, detaches, and detaches what is gone', async () => {
+    const earlier = await traces();
+    const added = call({});
+    assert.equal(added.code, 0, added.stdout);
+    const result = JSON.parse(added.stdout);
+    const [{ address }] = result.ips;
+    assert.match(address, /^172\.17\.8\.\d+\/32$/);
+    assert.match(result.interfaces[0].name, /^cali/);
+    assert.deepEqual(result.routes, [{ dst: '0.0.0.0/0', gw: '169.254.1.1' }]);
+    assert.equal(call({ command: 'CHECK', configuration: { prevResult: result } }).code, 0);
+    assert.ok((await stored()).includes('WorkloadEndpoint shop/host--a-cni-test1-eth0 '));
+
+    const again = call({});
+    assert.equal(JSON.parse(again.stdout).code, 999);
+    assert.equal(
+      call({ command: 'CHECK', configuration: { prevResult: result } }).code,
+      0,
+      'the first one is unharmed',
+    );
+
+    assert.equal(call({ command: 'DEL' }).code, 0);
+    await lab.eventually(
+      'its route is gone',
+      () =>
+        !lab
+          .routes('host-a')
+          .join()
+          .includes(`${address.slice(0, -3)} dev`),
+    );
+    assert.equal(await traces(), earlier);
+    assert.equal(call({ command: 'DEL' }).code, 0);
+    assert.equal(call({ command: 'DEL', netns: '' }).code, 0);
+    assert.notEqual(call({ command: 'CHECK', configuration: { prevResult: result } }).code, 0);
+  });
+
+  it('removes by DEL what an agent that was killed during the container’s life left, with the namespace gone', async () => {
+    const earlier = await traces();
+    const netns = `${NETNS}b`;
+    assert.equal(run('ip', ['netns', 'add', netns]).code, 0);
+    assert.equal(call({ container: 'test2', netns: `/run/netns/${netns}` }).code, 0);
+    await lab.killAgent('host-a');
+    assert.equal(run('ip', ['netns', 'del', netns]).code, 0);
+    const away = call({ command: 'DEL', container: 'test2', netns: '' });
+    assert.equal(JSON.parse(away.stdout).code, 11, 'without the agent: try again later');
+    lab.restart('host-a');
+    assert.equal(call({ command: 'DEL', container: 'test2', netns: '' }).code, 0);
+    await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+  });
+
+  it('collects what the runtime does not name (GC), and says that it is ready (STATUS)', async () => {
+    const earlier = await traces();
+    const newest = { cniVersion: '1.1.0' };
+    assert.equal(call({ command: 'STATUS', configuration: newest }).code, 0);
+    assert.equal(call({ container: 'kept' }).code, 0);
+    assert.equal(call({ container: 'forgotten', interfaceName: 'eth1' }).code, 0);
+    const endpoints = async () => (await stored()).filter((line) => line.startsWith('WorkloadEndpoint shop/'));
+    assert.equal((await endpoints()).length, 2);
+    const valid = { ...newest, 'cni.dev/valid-attachments': [{ containerID: 'kept', ifname: 'eth0' }] };
+    assert.equal(call({ command: 'GC', configuration: { ...valid, name: 'others' } }).code, 0);
+    assert.equal((await endpoints()).length, 2, 'of another network nothing goes');
+    const collected = call({ command: 'GC', configuration: valid });
+    assert.equal(collected.code, 0, collected.stdout);
+    assert.deepEqual(await endpoints(), ['WorkloadEndpoint shop/host--a-cni-kept-eth0 ']);
+    assert.match(run('ip', ['-n', NETNS, '-br', 'link']).stdout, /eth0/);
+    assert.doesNotMatch(run('ip', ['-n', NETNS, '-br', 'link']).stdout, /eth1/);
+    assert.equal(call({ command: 'DEL', container: 'kept' }).code, 0);
+    await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+  });
+});
