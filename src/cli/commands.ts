@@ -1,0 +1,109 @@
+/**
+ * The table of commands: to add one is to add its file and its row.
+ *
+ * A command's module is imported only when that command runs, so `muslin get` does not pay for the lab, nor the lab for
+ * the agent. What is needed before, the path and one line of help, stands here.
+ */
+import type { Command } from 'commander';
+
+export interface CommandRow {
+  /** The words after `muslin`. */
+  readonly path: readonly [string] | readonly [string, string];
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+}
+
+/** Summaries of the first words that lead to several commands. */
+export const GROUPS: Readonly<Record<string, string>> = {
+  lab: 'whole networks on this machine, to try and to learn',
+  node: "this host's agent",
+  bgp: "the agent's BGP sessions and routes",
+};
+
+export const COMMANDS: readonly CommandRow[] = [
+  {
+    path: ['get'],
+    summary: 'show resources',
+    load: async () => (await import('./get.ts')).getCommand(),
+  },
+  {
+    path: ['apply'],
+    summary: 'create or change resources from a file',
+    load: async () => (await import('./apply.ts')).applyCommand(),
+  },
+  {
+    path: ['delete'],
+    summary: 'delete resources',
+    load: async () => (await import('./delete.ts')).deleteCommand(),
+  },
+  {
+    path: ['lab', 'up'],
+    summary: 'build a lab and wait until it has converged',
+    load: async () => (await import('./lab-up.ts')).labUpCommand(),
+  },
+  {
+    path: ['lab', 'down'],
+    summary: 'remove a lab, whatever state it is in',
+    load: async () => (await import('./lab-down.ts')).labDownCommand(),
+  },
+  {
+    path: ['lab', 'list'],
+    summary: 'list the labs there are, and which are up',
+    load: async () => (await import('./lab-list.ts')).labListCommand(),
+  },
+  {
+    path: ['lab', 'status'],
+    summary: 'show hosts, sessions and workloads of a lab',
+    load: async () => (await import('./lab-status.ts')).labStatusCommand(),
+  },
+  {
+    path: ['lab', 'exec'],
+    summary: 'run a command inside a host, router, segment or workload',
+    load: async () => (await import('./lab-exec.ts')).labExecCommand(),
+  },
+  {
+    path: ['lab', 'attach'],
+    summary: 'add a workload to a lab that is up',
+    load: async () => (await import('./lab-attach.ts')).labAttachCommand(),
+  },
+  {
+    path: ['lab', 'detach'],
+    summary: 'remove a workload',
+    load: async () => (await import('./lab-detach.ts')).labDetachCommand(),
+  },
+  {
+    path: ['lab', 'restart'],
+    summary: "start a host's agent again",
+    load: async () => (await import('./lab-restart.ts')).labRestartCommand(),
+  },
+  {
+    path: ['lab', 'check'],
+    summary: 'test what the topology says must hold',
+    load: async () => (await import('./lab-check.ts')).labCheckCommand(),
+  },
+  {
+    path: ['node', 'run'],
+    summary: 'run the agent in the foreground',
+    load: async () => (await import('./node-run.ts')).nodeRunCommand(),
+  },
+  {
+    path: ['node', 'status'],
+    summary: 'show how the agent is',
+    load: async () => (await import('./node-status.ts')).nodeStatusCommand(),
+  },
+  {
+    path: ['bgp', 'peers'],
+    summary: 'show the sessions with BGP peers',
+    load: async () => (await import('./bgp-peers.ts')).bgpPeersCommand(),
+  },
+  {
+    path: ['bgp', 'routes'],
+    summary: 'show the routes that BGP knows, and which are best',
+    load: async () => (await import('./bgp-routes.ts')).bgpRoutesCommand(),
+  },
+];
+
+/** The row that the words of a command line lead to; undefined for a group, an unknown word, or none. */
+export function commandFor(words: readonly string[]): CommandRow | undefined {
+  return COMMANDS.find(({ path }) => path.every((word, index) => words[index] === word));
+}

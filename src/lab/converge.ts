@@ -1,0 +1,131 @@
+/**
+ * Waiting for a lab to converge, on conditions rather than for a time.
+ *
+ * A condition is a function that names all that is still missing; when it names nothing, it is met. So a wait that fails
+ * says what it was waiting for and where, with the last lines of the logs concerned. An agent that has ended fails the
+ * wait at once, since nothing will come of waiting longer.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Instant } from '../lib/clock.ts';
+import { monotonicNow } from '../lib/clock.ts';
+import { formatCidr, sameCidr } from '../net/cidr.ts';
+import { ROUTE_TABLE } from '../net/kernel-objects.ts';
+import type { AgentStatus } from '../node/control-api.ts';
+import { AgentUnreachable, agentStatus } from '../node/control-client.ts';
+import { lastLogLines } from './agents.ts';
+import { type Assertion, assertionText, judge, withKernel } from './check.ts';
+import { LabError } from './lab-error.ts';
+import { hostPlaces, namespaceOf } from './names.ts';
+import { isAlive, type ProcessIdentity } from './process.ts';
+import type { Topology } from './topology.ts';
+
+/** Something that is still missing, and the host whose log may tell why. */
+export interface Missing {
+  readonly host: string | undefined;
+  readonly reason: string;
+}
+
+export interface Patience {
+  readonly deadline: Instant;
+  readonly signal: AbortSignal;
+}
+
+/** Short against what is waited for (a process starts in 100 ms), long against what asking costs (1 ms). */
+const POLL_MS = 10;
+
+const LOG_LINES_SHOWN = 10;
+
+/** Waits until `missing` names nothing. Throws LabError `timeout`, `failed` when an agent ended, `interrupted`. */
+export async function waitUntil(
+  lab: string,
+  missing: () => Promise<readonly Missing[]>,
+  patience: Patience,
+): Promise<void> {
+  for (;;) {
+    const left = await missing();
+    if (left.length === 0) return;
+    throwIfInterrupted(patience.signal);
+    if (monotonicNow() > patience.deadline) throw new LabError('timeout', missingText(lab, left));
+    await delay(POLL_MS);
+  }
+}
+
+export function throwIfInterrupted(signal: AbortSignal): void {
+  if (signal.aborted) throw new LabError('interrupted', 'interrupted');
+}
+
+/** What is missing, and what the logs of the hosts concerned end with. */
+function missingText(lab: string, missing: readonly Missing[]): string {
+  const hosts = new Set(missing.flatMap(({ host }) => host ?? []));
+  return [
+    ...missing.map(({ host, reason }) => `  ${host === undefined ? '' : `${host}: `}${reason}`),
+    ...[...hosts].flatMap((host) => logText(lab, host)),
+  ].join('\n');
+}
+
+function logText(lab: string, host: string): string[] {
+  const lines = lastLogLines(lab, host, LOG_LINES_SHOWN).map((line) => `  | ${line}`);
+  return [`  the last lines of ${host}'s log:`, ...(lines.length === 0 ? ['  | (empty)'] : lines)];
+}
+
+export type StatusQuestion = 'inSync' | 'sessions';
+
+/** What keeps the hosts' agents from being in sync or, with `sessions`, from having all their BGP sessions. */
+export async function missingFromAgents(
+  lab: string,
+  agents: Readonly<Record<string, ProcessIdentity>>,
+  question: StatusQuestion,
+): Promise<Missing[]> {
+  const answers = await Promise.all(
+    Object.entries(agents).map(async ([host, identity]) => {
+      try {
+        const status = await agentStatus(hostPlaces(lab, host).controlSocket);
+        return missingFromStatus(status, question).map((reason) => ({ host, reason }));
+      } catch (error) {
+        if (!(error instanceof AgentUnreachable)) throw error;
+        if (isAlive(identity)) return [{ host, reason: error.message }];
+        throw new LabError('failed', [`  the agent of ${host} has ended`, ...logText(lab, host)].join('\n'));
+      }
+    }),
+  );
+  return answers.flat();
+}
+
+/** Pure: why an agent with this status is not there yet; nothing when it is. */
+export function missingFromStatus(status: AgentStatus, question: StatusQuestion): string[] {
+  if (question === 'sessions') {
+    if (status.bgp.problem !== '') return [`BGP does not run: ${status.bgp.problem}`];
+    return status.bgp.peers
+      .filter((peer) => peer.state !== 'Established')
+      .map((peer) => {
+        const why = peer.lastError === '' ? '' : `: ${peer.lastError}`;
+        return `BGP with ${peer.address} (${peer.description}) is ${peer.state}${why}`;
+      });
+  }
+  if (status.felix.inSync) return [];
+  return status.felix.reasons.length === 0 ? ['not in sync'] : [...status.felix.reasons];
+}
+
+/** Each host must route every block of the others. */
+export function missingRoutes(topology: Topology): Missing[] {
+  return topology.hosts.flatMap((host) => {
+    const blocks = topology.hosts.filter(({ name }) => name !== host.name).flatMap((other) => other.blocks);
+    const routes = withKernel(namespaceOf(topology.name, host.name), (kernel) => kernel.routes(ROUTE_TABLE.main));
+    return blocks
+      .filter((block) => !routes.some(({ destination }) => sameCidr(destination, block)))
+      .map((block) => ({ host: host.name, reason: `there is no route to ${formatCidr(block)}` }));
+  });
+}
+
+/** Which assertions do not hold; those that have held once are not asked again. */
+export function missingAssertions(lab: string, assertions: readonly Assertion[]): () => Promise<Missing[]> {
+  let open = assertions;
+  return async () => {
+    const failed = (await judge(lab, open)).filter(({ pass }) => !pass);
+    open = failed.map(({ assertion }) => assertion);
+    return failed.map(({ assertion, found }) => ({
+      host: undefined,
+      reason: `not so: ${assertionText(assertion)} (${found})`,
+    }));
+  };
+}

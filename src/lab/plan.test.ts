@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { formatStep, planOf } from './plan.ts';
+import { readTopology } from './read-topology.ts';
+
+function plan(text: string): string {
+  return planOf(readTopology('test', text)).map(formatStep).join('\n');
+}
+
+test('two hosts on one segment, of both families, beside nothing else', () => {
+  const text = `
+name: pair
+segments: [lan]
+hosts:
+  a: { links: { eth0: { segment: lan, addresses: [10.0.0.1/24, "fd00::1/64"] } }, gateways: [10.0.0.254] }
+  b: { links: { eth0: { segment: lan, addresses: [10.0.0.2/24] } } }
+workloads:
+  w: { host: a }
+`;
+  assert.equal(
+    plan(text),
+    `\
+muslin-pair-lan: make it
+muslin-pair-lan: bridge br0
+muslin-pair-a: make it
+muslin-pair-a: ipv6/conf/default/accept_dad = 0
+muslin-pair-b: make it
+muslin-pair-a: eth0 to a-eth0 of muslin-pair-lan
+muslin-pair-b: eth0 to b-eth0 of muslin-pair-lan
+muslin-pair-a: eth0 has 10.0.0.1/24
+muslin-pair-a: eth0 has fd00::1/64
+muslin-pair-b: eth0 has 10.0.0.2/24
+muslin-pair-a: 0.0.0.0/0 via 10.0.0.254`,
+  );
+});
+
+test('a router between two segments forwards and has static routes; a long port name is a number', () => {
+  const text = `
+name: routed
+segments: [left, right]
+hosts:
+  a: { links: { eth0: { segment: left, addresses: [10.0.1.1/24] } } }
+routers:
+  core-of-the-rack:
+    links:
+      eth0: { segment: left, addresses: [10.0.1.254/24] }
+      eth1: { segment: right, addresses: [10.0.2.254/24, "fd00:2::fe/64"] }
+    routes: [{ to: 10.9.0.0/16, via: 10.0.2.1 }]
+`;
+  assert.equal(
+    plan(text),
+    `\
+muslin-routed-left: make it
+muslin-routed-left: bridge br0
+muslin-routed-right: make it
+muslin-routed-right: bridge br0
+muslin-routed-a: make it
+muslin-routed-core-of-the-rack: make it
+muslin-routed-core-of-the-rack: ipv6/conf/default/accept_dad = 0
+muslin-routed-core-of-the-rack: ipv4/ip_forward = 1
+muslin-routed-core-of-the-rack: ipv6/conf/all/forwarding = 1
+muslin-routed-a: eth0 to a-eth0 of muslin-routed-left
+muslin-routed-core-of-the-rack: eth0 to port2 of muslin-routed-left
+muslin-routed-core-of-the-rack: eth1 to port3 of muslin-routed-right
+muslin-routed-a: eth0 has 10.0.1.1/24
+muslin-routed-core-of-the-rack: eth0 has 10.0.1.254/24
+muslin-routed-core-of-the-rack: eth1 has 10.0.2.254/24
+muslin-routed-core-of-the-rack: eth1 has fd00:2::fe/64
+muslin-routed-core-of-the-rack: 10.9.0.0/16 via 10.0.2.1`,
+  );
+});

@@ -1,0 +1,68 @@
+/**
+ * What a lab's store holds before the agents start: the hosts as Node resources, the topology's resources, the blocks.
+ *
+ * Written through the store's own interface, as a user's `apply` would; the store is new, so nothing can be in the way.
+ */
+import { randomUUID } from 'node:crypto';
+import { wallClockNow } from '../lib/clock.ts';
+import type { AnyResource } from '../model/kinds.ts';
+import { API_VERSION } from '../model/resource.ts';
+import { valueOfResource, withIdentity } from '../model/resource-entry.ts';
+import { keyOf } from '../model/resource-key.ts';
+import type { InterfaceAddress } from '../net/cidr.ts';
+import { formatIp } from '../net/ip.ts';
+import { AddressAllocator, AllocationError } from '../node/address-allocator.ts';
+import { openStore } from '../store/open-store.ts';
+import { revision, TRANSACTION_WRITES_MAX } from '../store/store.ts';
+import { LabError } from './lab-error.ts';
+import { labPlaces } from './names.ts';
+import { type Host, nodeAddress, type Topology } from './topology.ts';
+
+/** Fills the lab's new store. Throws LabError `failed`, StoreError. */
+export async function seedStore(topology: Topology): Promise<void> {
+  const store = await openStore(labPlaces(topology.name).storeUrl);
+  try {
+    const createdAt = new Date(wallClockNow()).toISOString();
+    const resources = [...topology.hosts.map(nodeResource), ...topology.resources].map((resource) =>
+      withIdentity(resource, randomUUID(), createdAt),
+    );
+    for (let start = 0; start < resources.length; start += TRANSACTION_WRITES_MAX) {
+      const some = resources.slice(start, start + TRANSACTION_WRITES_MAX);
+      const result = await store.transact({
+        expect: some.map((resource) => ({ key: keyOf(resource), revision: revision(0) })),
+        writes: some.map((resource) => ({ kind: 'put', key: keyOf(resource), value: valueOfResource(resource) })),
+      });
+      if (!result.ok) throw new LabError('failed', `given twice in the topology: ${result.conflicts.join(', ')}`);
+    }
+    const allocator = new AddressAllocator(store);
+    for (const host of topology.hosts) {
+      for (const block of host.blocks) await allocator.claimBlock(host.name, block);
+    }
+  } catch (error) {
+    if (error instanceof AllocationError) throw new LabError('failed', `  blocks: ${error.message}`, { cause: error });
+    throw error;
+  } finally {
+    await store.close();
+  }
+}
+
+/** The host as the network knows it. */
+function nodeResource(host: Host): AnyResource {
+  const ipv4 = nodeAddress(host, 4);
+  const ipv6 = nodeAddress(host, 6);
+  const bgp = {
+    ...(host.asNumber !== undefined && { asNumber: host.asNumber }),
+    ...(ipv4 !== undefined && { ipv4Address: addressText(ipv4) }),
+    ...(ipv6 !== undefined && { ipv6Address: addressText(ipv6) }),
+  };
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Node',
+    metadata: { name: host.name, ...(Object.keys(host.labels).length > 0 && { labels: host.labels }) },
+    spec: Object.keys(bgp).length === 0 ? {} : { bgp },
+  };
+}
+
+function addressText({ address, subnet }: InterfaceAddress): string {
+  return `${formatIp(address)}/${subnet.length}`;
+}

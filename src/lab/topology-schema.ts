@@ -1,0 +1,136 @@
+/**
+ * What a topology file may say, field by field: the grammar of labs/*.yaml.
+ *
+ *   name: two-hosts                    a DNS label; description: one line; segments: [lan], layer-2 networks
+ *   hosts:                             machines with the agent; each becomes a Node resource
+ *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
+ *               gateways: [192.168.100.1], asNumber: 64512, labels: { rack: r1 } }
+ *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward
+ *   workloads: { a1: { host: host-a, addresses: [172.17.8.2] } }      containers without an image
+ *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start
+ *   checks: [{ reach: [a1, b1] }, { route: { on: host-a, shows: "…" } }, { neighbour: { on: a1, shows: "…" } }]
+ *
+ * Each field parses to its value here; what needs a view of the whole file is in topology-rules.ts. Unknown fields are
+ * refused, since a misspelt one would otherwise be silently without effect.
+ */
+import { z } from 'zod';
+import { parseAsn } from '../net/asn.ts';
+import { parseCidr, parseInterfaceAddress } from '../net/cidr.ts';
+import { parseIp } from '../net/ip.ts';
+import type { Json } from '../store/store.ts';
+import { NAME_LENGTH_MAX, NAME_PATTERN } from './names.ts';
+
+/** IFNAMSIZ of linux/if.h without its closing zero. */
+const INTERFACE_NAME_LENGTH_MAX = 15;
+
+const name = text(
+  `a name: lower-case letters, digits and "-", beginning with a letter, at most ${NAME_LENGTH_MAX}`,
+).refine((value) => NAME_PATTERN.test(value) && value.length <= NAME_LENGTH_MAX, {
+  error: (issue) =>
+    `"${issue.input}" is not a name: lower-case letters, digits and "-", beginning with a letter, at most ${NAME_LENGTH_MAX} characters`,
+});
+
+/** No hyphen: a segment's port is called ENTITY-INTERFACE, and must be told apart from every other one. */
+const interfaceName = text('an interface name such as eth0').refine(
+  (value) =>
+    /^[a-z][a-z0-9_]*$/.test(value) && value.length <= INTERFACE_NAME_LENGTH_MAX && !/^(lo|cali.*)$/.test(value),
+  {
+    error: (issue) =>
+      `"${issue.input}" is not an interface name: letters and digits such as eth0, at most ${INTERFACE_NAME_LENGTH_MAX}; lo and cali… are taken`,
+  },
+);
+
+const address = parsed('an address such as 172.17.8.2', parseIp);
+const prefix = parsed('a prefix without host bits such as 172.17.8.0/24', parseCidr);
+const interfaceAddress = parsed('an address with its subnet such as 192.168.100.100/24', parseInterfaceAddress);
+
+const plug = mapping({ segment: name, addresses: list(interfaceAddress).default([]) });
+
+const links = z.record(interfaceName, plug, {
+  error: (issue) =>
+    requirement(issue.input, 'interfaces such as eth0: { segment: lan, addresses: [192.168.100.100/24] }'),
+});
+
+const host = mapping({
+  links,
+  gateways: list(address).default([]),
+  asNumber: z
+    .union([z.number(), z.string()], { error: 'write an AS number such as 64512' })
+    .transform((value, context) => {
+      const number = parseAsn(String(value));
+      if (number !== undefined) return number;
+      context.addIssue({ code: 'custom', message: `${value} is not an AS number: 1 to 4294967295` });
+      return z.NEVER;
+    })
+    .optional(),
+  labels: z.record(text('a label'), text('a label value'), { error: 'write labels such as { rack: r1 }' }).default({}),
+  blocks: list(prefix).default([]),
+});
+
+const router = mapping({
+  links,
+  routes: list(mapping({ to: prefix, via: address })).default([]),
+});
+
+const workload = mapping({ host: name, addresses: list(address).default([]) });
+
+const shown = mapping({
+  on: name,
+  shows: text('a line as iproute2 prints it, such as "default via 169.254.1.1 dev eth0"'),
+});
+
+const check = mapping({
+  reach: list(name).optional(),
+  route: shown.optional(),
+  neighbour: shown.optional(),
+}).refine((value) => Object.values(value).filter((kind) => kind !== undefined).length === 1, {
+  error: 'a check is one of reach, route, neighbour; begin a list item for each',
+});
+
+export const topologyDocument = mapping({
+  name,
+  description: text('one line that says what the network shows').default(''),
+  segments: list(name).default([]),
+  hosts: z.record(name, host, { error: (issue) => requirement(issue.input, 'hosts, each under its name') }),
+  routers: z.record(name, router, { error: 'write routers, each under its name' }).default({}),
+  workloads: z.record(name, workload, { error: 'write workloads, each under its name' }).default({}),
+  resources: list(
+    z.custom<Json>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), {
+      error: 'a resource is a mapping with apiVersion, kind, metadata and spec',
+    }),
+  ).default([]),
+  checks: list(check).default([]),
+});
+
+export type TopologyDocument = z.output<typeof topologyDocument>;
+
+function text(what: string) {
+  return z.string({ error: (issue) => requirement(issue.input, what) });
+}
+
+/** A string that denotes a value. */
+function parsed<Value>(what: string, parse: (text: string) => Value | undefined) {
+  return text(what).transform((written, context) => {
+    const value = parse(written);
+    if (value !== undefined) return value;
+    context.addIssue({ code: 'custom', message: `"${written}" is not ${what}` });
+    return z.NEVER;
+  });
+}
+
+function list<Item extends z.ZodType>(item: Item) {
+  return z.array(item, { error: (issue) => requirement(issue.input, 'a list: [one, two]') });
+}
+
+/** An object with these fields only. The message about unknown ones is the list of known ones, for suggestions. */
+function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  const fields = Object.keys(shape).join(', ');
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? fields : requirement(issue.input, `a mapping with the fields ${fields}`),
+  });
+}
+
+function requirement(input: unknown, what: string): string {
+  return input === undefined ? `is missing; write ${what}` : `${JSON.stringify(input)} is not right; write ${what}`;
+}

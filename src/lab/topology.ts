@@ -1,0 +1,82 @@
+/**
+ * A lab's network as values: what is to be built, who runs where, and what must then be true.
+ *
+ * Parsed once from YAML (read-topology.ts) and never checked again. A segment is a layer-2 network; a host runs the agent;
+ * a router only forwards, by static routes, and knows nothing of containers; a workload is a container without an image:
+ * a namespace attached by the CNI plugin.
+ */
+
+import type { AnyResource } from '../model/kinds.ts';
+import type { Asn } from '../net/asn.ts';
+import type { Cidr, InterfaceAddress } from '../net/cidr.ts';
+import type { Family, Ip } from '../net/ip.ts';
+
+export interface Topology {
+  readonly name: string;
+  readonly description: string;
+  readonly segments: readonly string[];
+  readonly hosts: readonly Host[];
+  readonly routers: readonly Router[];
+  readonly workloads: readonly Workload[];
+  /** IPPool, IPReservation, BGPConfiguration … Node resources are made from the hosts. */
+  readonly resources: readonly AnyResource[];
+  readonly checks: readonly Check[];
+}
+
+/** One end of a cable: an interface of a host or router, plugged into a segment. */
+export interface Plug {
+  readonly interface: string;
+  readonly segment: string;
+  readonly addresses: readonly InterfaceAddress[];
+}
+
+export interface Host {
+  readonly name: string;
+  readonly plugs: readonly Plug[];
+  /** Default gateways, at most one a family. */
+  readonly gateways: readonly Ip[];
+  readonly asNumber: Asn | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Blocks of a pool that the host owns from the start; further ones it claims as it needs them. */
+  readonly blocks: readonly Cidr[];
+}
+
+export interface Router {
+  readonly name: string;
+  readonly plugs: readonly Plug[];
+  readonly routes: readonly StaticRoute[];
+}
+
+export interface StaticRoute {
+  readonly to: Cidr;
+  readonly via: Ip;
+}
+
+export interface Workload {
+  readonly name: string;
+  readonly host: string;
+  /** Asked for by name; none means that the address manager chooses. */
+  readonly addresses: readonly Ip[];
+}
+
+/** What must hold once the lab is up. `shows` is a line as iproute2 prints it, where * stands for any letters. */
+export type Check =
+  /** Each of these pings each other one. */
+  | { readonly kind: 'reach'; readonly among: readonly string[] }
+  | { readonly kind: 'route'; readonly on: string; readonly shows: string }
+  | { readonly kind: 'neighbour'; readonly on: string; readonly shows: string };
+
+/** Every name that has a namespace, with what it is. */
+export function entities(topology: Topology): Map<string, 'segment' | 'host' | 'router' | 'workload'> {
+  return new Map([
+    ...topology.segments.map((name) => [name, 'segment'] as const),
+    ...topology.hosts.map(({ name }) => [name, 'host'] as const),
+    ...topology.routers.map(({ name }) => [name, 'router'] as const),
+    ...topology.workloads.map(({ name }) => [name, 'workload'] as const),
+  ]);
+}
+
+/** The address that machines know each other by: the first of the family on the first interface that has one. */
+export function nodeAddress(machine: Host | Router, family: Family): InterfaceAddress | undefined {
+  return machine.plugs.flatMap((plug) => plug.addresses).find(({ address }) => address.family === family);
+}

@@ -1,0 +1,150 @@
+/**
+ * Bringing a lab up, from a topology to a network that has converged.
+ *
+ *   read → claim the name → build → seed the store → start agents → in sync → attach workloads → sessions, routes → checks
+ *
+ * Each stage is announced with the time it took. A lab comes up whole or not at all: on failure, timeout or interruption
+ * everything that was made is removed again, unless the caller wants to keep it for a look.
+ */
+import { KernelError } from '../kernel/kernel.ts';
+import { assert } from '../lib/assert.ts';
+import { after, monotonicNow, wallClockNow } from '../lib/clock.ts';
+import { StoreError } from '../store/store.ts';
+import { startAgent } from './agents.ts';
+import { build } from './build.ts';
+import { assertionsOf } from './check.ts';
+import {
+  missingAssertions,
+  missingFromAgents,
+  missingRoutes,
+  type Patience,
+  throwIfInterrupted,
+  waitUntil,
+} from './converge.ts';
+import { LabError } from './lab-error.ts';
+import { hostPlaces } from './names.ts';
+import { planOf } from './plan.ts';
+import { labNamespaces } from './present-labs.ts';
+import { identify } from './process.ts';
+import { readTopology } from './read-topology.ts';
+import { seedStore } from './seed.ts';
+import { changeState, claimLab, isBeingBuilt, readLab } from './state.ts';
+import { tearDown } from './teardown.ts';
+import type { Topology } from './topology.ts';
+import { findTopology } from './topology-file.ts';
+import { counted } from './wording.ts';
+import { attachWorkload, requirePlugin } from './workloads.ts';
+
+export interface UpOptions {
+  /** For everything together. */
+  readonly timeoutMs: number;
+  /** Leave a lab that failed as it is. */
+  readonly keep: boolean;
+  readonly signal: AbortSignal;
+  /** Told of each stage as it ends. */
+  readonly onStage: (stage: string, tookMs: number) => void;
+}
+
+/** Labs need root: they make network namespaces. */
+export function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new LabError('failed', 'a lab makes network namespaces, which only root may; run it again with sudo');
+}
+
+/** Builds the lab and waits until it has converged; gives its topology. Throws LabError. */
+export async function bringUp(nameOrFile: string, options: UpOptions): Promise<Topology> {
+  const { source, text } = findTopology(nameOrFile);
+  const topology = readTopology(source, text);
+  requireRoot();
+  requirePlugin();
+  claim(topology, source, text);
+  try {
+    await raise(topology, options);
+    await changeState(topology.name, (state) => ({ ...state, phase: 'up' }));
+    return topology;
+  } catch (error) {
+    if (!options.keep) await tearDown(topology.name);
+    throw explained(error, topology.name, options);
+  }
+}
+
+/** Makes the name ours, or says what stands in the way. */
+function claim(topology: Topology, source: string, text: string): void {
+  const { name } = topology;
+  const builder = identify(process.pid);
+  assert(builder !== undefined, 'a process can see itself in /proc');
+  const startedAt = new Date(wallClockNow()).toISOString();
+  const left = labNamespaces(name).length > 0 && readLab(name) === undefined;
+  const state = { format: 1, name, phase: 'building', builder, source, startedAt, agents: {}, workloads: {} } as const;
+  if (!left && claimLab(state, text)) return;
+  const before = readLab(name)?.state;
+  const condition =
+    before === undefined
+      ? 'has been left behind, its state lost'
+      : isBeingBuilt(before)
+        ? `is being built by process ${before.builder.pid}`
+        : before.phase === 'building'
+          ? 'has been left half-built'
+          : 'is up already';
+  throw new LabError('conflict', `the lab ${name} ${condition}; to remove it: muslin lab down ${name}`);
+}
+
+async function raise(topology: Topology, options: UpOptions): Promise<void> {
+  const { name } = topology;
+  const stage = async (title: string, work: () => Promise<void> | void): Promise<void> => {
+    const start = monotonicNow();
+    await work();
+    // A turn of the event loop, so that a signal that came during synchronous work is seen.
+    await new Promise((resolve) => setImmediate(resolve));
+    throwIfInterrupted(options.signal);
+    options.onStage(title, monotonicNow() - start);
+  };
+  const agentsOf = () => readLab(name)?.state.agents ?? {};
+  const patience: Patience = { deadline: after(monotonicNow(), options.timeoutMs), signal: options.signal };
+  const machines = topology.hosts.length + topology.routers.length;
+  await stage(`${counted(machines, 'machine')} on ${counted(topology.segments.length, 'segment')}`, () =>
+    build(planOf(topology)),
+  );
+  await stage('store with nodes, resources and blocks', () => seedStore(topology));
+  await stage('agents started', () =>
+    changeState(name, (state) => ({
+      ...state,
+      agents: Object.fromEntries(topology.hosts.map((host) => [host.name, startAgent(name, host.name)])),
+    })),
+  );
+  await stage('agents in sync', () => waitUntil(name, () => missingFromAgents(name, agentsOf(), 'inSync'), patience));
+  await stage(`${counted(topology.workloads.length, 'workload')} attached`, () => attachAll(topology));
+  await stage('BGP sessions established', () =>
+    waitUntil(name, () => missingFromAgents(name, agentsOf(), 'sessions'), patience),
+  );
+  await stage('routes in the kernels', () => waitUntil(name, async () => missingRoutes(topology), patience));
+  const assertions = assertionsOf(topology, readLab(name)?.state.workloads ?? {});
+  await stage(`${counted(assertions.length, 'check')} passed`, () =>
+    waitUntil(name, missingAssertions(name, assertions), patience),
+  );
+}
+
+/** All workloads at once, as when a host's containers start together; each has been tried when this returns. */
+async function attachAll(topology: Topology): Promise<void> {
+  const tries = await Promise.allSettled(
+    topology.workloads.map(async (workload) => [workload.name, await attachWorkload(topology, workload)] as const),
+  );
+  const attached = tries.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  await changeState(topology.name, (state) => ({ ...state, workloads: Object.fromEntries(attached) }));
+  for (const outcome of tries) if (outcome.status === 'rejected') throw outcome.reason;
+}
+
+function explained(error: unknown, lab: string, options: UpOptions): unknown {
+  const logs = options.keep
+    ? `\nit was kept; its logs: ${hostPlaces(lab, 'HOST').logFile}\nto remove it: muslin lab down ${lab}`
+    : '';
+  if (error instanceof KernelError || error instanceof StoreError) {
+    return new LabError('failed', `the lab ${lab} could not be built: ${error.message}${logs}`, { cause: error });
+  }
+  if (!(error instanceof LabError) || error.code === 'interrupted') return error;
+  const what =
+    error.code === 'timeout'
+      ? `has not converged in ${options.timeoutMs / 1000} s:\n${error.message}`
+      : `could not be built:\n${error.message}`;
+  return new LabError(error.code, `the lab ${lab} ${what}${logs}`, { cause: error });
+}
