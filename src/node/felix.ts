@@ -93,8 +93,8 @@ export class Felix implements BgpListener {
   }
 
   setIpv6(ipv6: boolean): void {
-    this.#dataplane.setIpv6(ipv6);
-    this.#schedule('nothing');
+    if (!this.#dataplane.setIpv6(ipv6)) return;
+    this.#schedule('everything'); // other settings matter now
   }
 
   storeInSync(): void {

@@ -237,6 +237,20 @@ describe('the dataplane', () => {
     assert.ok(!done.some((line) => line.startsWith('linkUp') || line.includes('172.17.8.2')), done.join('; '));
   });
 
+  it('keeps heeding router advertisements where the host did, once it forwards IPv6', () => {
+    const host = new Host();
+    host.settings.set('ipv6/conf/eth0/accept_ra', '1').set('ipv6/conf/lo/accept_ra', '0');
+    host.read();
+    host.dataplane.setIpv6(true);
+    assert.ok(host.dataplane.settingNames().includes('ipv6/conf/eth0/accept_ra'));
+    host.read();
+    const done = host.converge();
+    const forwarding = done.indexOf('setting add ipv6/conf/all/forwarding');
+    assert.ok(forwarding > done.indexOf('setting change ipv6/conf/eth0/accept_ra'), done.join('; '));
+    assert.equal(host.settings.get('ipv6/conf/eth0/accept_ra'), '2');
+    assert.equal(host.settings.get('ipv6/conf/lo/accept_ra'), '0', 'where it did not, nothing changes');
+  });
+
   it('says what a route waits for, and goes on when it comes', () => {
     const host = new Host();
     host.links.delete('calia1');

@@ -62,9 +62,9 @@ export class Dataplane {
     this.#devices.setIpv6(false);
   }
 
-  /** From now on this host routes IPv6 as well, between containers and others. */
-  setIpv6(ipv6: boolean): void {
-    this.#devices.setIpv6(ipv6);
+  /** Whether this host routes IPv6 as well, between containers and others. Gives whether that is new. */
+  setIpv6(ipv6: boolean): boolean {
+    return this.#devices.setIpv6(ipv6);
   }
 
   update(changes: DesiredChanges): void {

@@ -14,7 +14,8 @@ import { formatIp, ip } from '../../net/ip.ts';
 import type { IfIndex, Link, NeighbourProxy } from '../../net/kernel-objects.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
 import type { Interfaces } from './interfaces.ts';
-import { deviceSettings, hostSettings } from './settings.ts';
+import { isWorkloadDevice } from './ownership.ts';
+import { deviceSettings, hostSettings, IPV6_FORWARDING } from './settings.ts';
 import type { Unsettled } from './unsettled.ts';
 import { unsettledOf } from './unsettled.ts';
 
@@ -25,12 +26,16 @@ export interface LinkUp {
 }
 
 const GATEWAY = ip('169.254.1.1');
+/** Values of accept_ra (Linux, ip-sysctl): the first is the default. */
+const HEED_UNLESS_FORWARDING = '1';
+const HEED_ALWAYS = '2';
 
 export class Devices {
   readonly settings: Reconciler<string>;
   readonly proxies: Reconciler<NeighbourProxy>;
   readonly links: Reconciler<LinkUp>;
   readonly #interfaces: Interfaces;
+  #ipv6 = false;
   /** Ids of the endpoints that claim a device, by its name. */
   readonly #claims = new Map<string, Map<string, DesiredEndpoint>>();
   /** What is desired of a device at present, so that it can be taken back. */
@@ -43,8 +48,12 @@ export class Devices {
     this.links = new Reconciler<LinkUp>({ backoff, random, equal: (a, b) => a.index === b.index });
   }
 
-  setIpv6(ipv6: boolean): void {
+  /** Whether the host routes IPv6; gives whether that is new. */
+  setIpv6(ipv6: boolean): boolean {
+    const isNew = ipv6 !== this.#ipv6;
+    this.#ipv6 = ipv6;
     for (const [name, value] of hostSettings(ipv6)) this.settings.setDesired(name, value);
+    return isNew;
   }
 
   /** An endpoint claims its device, or does so no more. */
@@ -67,16 +76,20 @@ export class Devices {
   /** Takes a complete reading of settings and proxies. */
   observe(settings: ReadonlyMap<string, string>, proxies: readonly NeighbourProxy[]): void {
     this.settings.replaceActual(settings);
+    for (const name of this.#advertisementSettings()) {
+      if (settings.get(name) === HEED_UNLESS_FORWARDING) this.settings.setDesired(name, HEED_ALWAYS);
+    }
     this.proxies.replaceActual(new Map(proxies.map((proxy) => [proxyKey(proxy), proxy])));
   }
 
   settingNames(): string[] {
-    return [...this.settings.desiredEntries()].map(([name]) => name);
+    const desired = [...this.settings.desiredEntries()].map(([name]) => name);
+    return [...new Set([...desired, ...this.#advertisementSettings()])];
   }
 
   operations(now: Instant) {
     return {
-      settings: withoutRemovals(this.settings.operations(now)),
+      settings: withoutRemovals(this.settings.operations(now)).sort(forwardingLast),
       proxies: withoutRemovals(this.proxies.operations(now)),
       links: withoutRemovals(this.links.operations(now)),
     };
@@ -104,6 +117,13 @@ export class Devices {
       [`device ${link.name}`, this.links.status(link.name)],
       [`proxy neighbour ${proxy}`, this.proxies.status(proxy)],
     ];
+  }
+
+  /** A host that forwards stops heeding router advertisements, to which it may owe its own default route. */
+  #advertisementSettings(): string[] {
+    if (!this.#ipv6) return [];
+    const uplinks = [...this.#interfaces.links()].filter(({ name }) => !isWorkloadDevice(name));
+    return uplinks.map(({ name }) => `ipv6/conf/${name}/accept_ra`);
   }
 
   #resolve(name: string): void {
@@ -134,6 +154,11 @@ export class Devices {
     if (before !== undefined) this.proxies.setActual(before.proxy, undefined);
     this.links.setActual(name, undefined);
   }
+}
+
+/** When IPv6 forwarding is switched on, the kernel drops default routes from advertisements that it will not heed then. */
+function forwardingLast(a: { readonly key: string }, b: { readonly key: string }): number {
+  return Number(a.key === IPV6_FORWARDING) - Number(b.key === IPV6_FORWARDING);
 }
 
 function withoutRemovals<Value>(operations: readonly Operation<Value>[]) {

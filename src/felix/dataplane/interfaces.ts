@@ -31,6 +31,10 @@ export class Interfaces {
     return this.#byIndex.get(index);
   }
 
+  links(): IterableIterator<Link> {
+    return this.#byIndex.values();
+  }
+
   addresses(): IterableIterator<Address> {
     return this.#addresses.values();
   }

@@ -9,9 +9,12 @@
 import { familyOf } from '../../net/cidr.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
 
+/** Of the whole host. */
+export const IPV6_FORWARDING = 'ipv6/conf/all/forwarding';
+
 export function hostSettings(ipv6: boolean): Map<string, string> {
   const settings = new Map([['ipv4/ip_forward', '1']]);
-  if (ipv6) settings.set('ipv6/conf/all/forwarding', '1');
+  if (ipv6) settings.set(IPV6_FORWARDING, '1');
   return settings;
 }
 
