@@ -72,13 +72,16 @@ class Host {
     this.dataplane = new Dataplane(seededRandom(1));
   }
 
+  /** As the shell does: devices first, for they tell which settings matter. */
   read(): void {
+    this.dataplane.observeInterfaces([...this.links.values()], this.addresses);
+    const names = new Set(this.dataplane.settingNames());
     this.dataplane.observe({
       links: [...this.links.values()],
       addresses: this.addresses,
       routes: [...this.routes.values()],
       proxies: [...this.proxies.values()],
-      settings: new Map(this.settings),
+      settings: new Map([...this.settings].filter(([name]) => names.has(name))),
     });
   }
 
