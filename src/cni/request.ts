@@ -23,7 +23,7 @@ export interface AttachmentId {
 }
 
 /** The pod as the runtime names it (podman: the container's name, and no namespace). */
-interface PodName {
+export interface PodName {
   readonly name: string;
   readonly namespace: string | undefined;
 }

@@ -9,16 +9,13 @@
  * If a step fails, what was done is undone in reverse and the runtime gets one error. If the agent dies between, the
  * endpoint is in the store, and the runtime's DEL removes all of it.
  *
- * Names follow from the container's id and interface, so DEL needs no memory, and the DEL of an old sandbox cannot
- * meet what belongs to a new one with the same pod name.
+ * Names follow from the container's id and interface (attachment-names.ts), so DEL needs no memory.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { CniError, CniErrorCode } from '../cni/cni-error.ts';
 import { CNI_ERROR } from '../cni/cni-error.ts';
 import type { AttachmentId, CniRequest } from '../cni/request.ts';
 import type { CniResult, ResultAddress, ResultRoute } from '../cni/result.ts';
-import { endpointId } from '../felix/calc/local-endpoints.ts';
-import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
@@ -37,6 +34,8 @@ import type { Store, Transaction } from '../store/store.ts';
 import { revision, StoreError } from '../store/store.ts';
 import type { AddressAllocator } from './address-allocator.ts';
 import { AllocationError } from './address-allocator.ts';
+import type { Identity } from './attachment-names.ts';
+import { DEFAULT_NAMESPACE, deviceOf, endpointNameOf, handleOf, identityOf, workloadOf } from './attachment-names.ts';
 import type { CniOutcome, CniWork } from './cni-server.ts';
 import { configureContainerSide, containerSideProblem, workloadGateway } from './container-side.ts';
 import type { Felix } from './felix.ts';
@@ -45,7 +44,6 @@ import type { Felix } from './felix.ts';
 const READY_TIMEOUT_MS = 10_000;
 /** Which of a node's endpoints belong to a network, for GC. */
 const NETWORK_ANNOTATION = 'cni.muslin.io/network';
-const DEFAULT_NAMESPACE = 'default';
 const DEFAULT_MTU = 1500;
 
 type AddRequest = Extract<CniRequest, { readonly command: 'ADD' }>;
@@ -150,7 +148,7 @@ export class Attachments {
   /** Addresses and the WorkloadEndpoint, at once. */
   async #assign(request: AddRequest): Promise<Attached> {
     const { configuration } = request;
-    const identity = identityOf(this.#node, request);
+    const identity = identityOf(this.#node, request, request.pod);
     let endpoint: WorkloadEndpoint | undefined;
     const addresses = await this.#allocator.assign(
       {
@@ -279,48 +277,10 @@ export class Attachments {
   }
 }
 
-interface Identity {
-  readonly key: string;
-  readonly id: string;
-  readonly name: string;
-  readonly namespace: string;
-  readonly device: string;
-}
-
+/** An attachment with its addresses, as values and as text. */
 interface Attached extends Identity {
   readonly addresses: readonly Ip[];
   readonly networks: readonly string[];
-}
-
-function identityOf(node: string, request: AddRequest): Identity {
-  const namespace = request.pod?.namespace ?? DEFAULT_NAMESPACE;
-  const name = endpointNameOf(node, request);
-  const key = resourceKey({ kind: 'WorkloadEndpoint', namespace, name });
-  return { key, id: endpointId(namespace, name), name, namespace, device: deviceOf(request) };
-}
-
-/** Runtimes' ids are 64 digits, of which their own `ps` shows twelve; other ids are what somebody chose to read. */
-function workloadOf(containerId: string): string {
-  return /^[0-9a-f]{64}$/.test(containerId) ? containerId.slice(0, 12) : containerId;
-}
-
-/** Calico's form, node-orchestrator-workload-endpoint, with dashes inside the parts doubled; as a resource's name. */
-function endpointNameOf(node: string, { containerId, interfaceName }: AttachmentId): string {
-  const parts = [node, 'cni', workloadOf(containerId), interfaceName].map((part) =>
-    part.toLowerCase().replaceAll('-', '--').replaceAll('_', '.'),
-  );
-  return parts.join('-');
-}
-
-/** "cali" and as much of a hash as a device's name has room for. */
-function deviceOf({ containerId, interfaceName }: AttachmentId): string {
-  const hash = createHash('sha1').update(`${containerId}.${interfaceName}`).digest('hex');
-  return `${WORKLOAD_DEVICE_PREFIX}${hash.slice(0, 11)}`;
-}
-
-/** What all addresses of an attachment are held by. */
-function handleOf(networkName: string, { containerId, interfaceName }: AttachmentId): string {
-  return `${networkName}.${containerId}.${interfaceName}`;
 }
 
 function podAttributes({ pod }: AddRequest): Record<string, string> {

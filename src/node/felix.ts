@@ -29,6 +29,7 @@ import type { Link, Route } from '../net/kernel-objects.ts';
 import { ROUTE_TABLE } from '../net/kernel-objects.ts';
 import type { BgpListener } from './bgp.ts';
 import type { FelixStatus } from './control-api.ts';
+import { EndpointWaiters } from './endpoint-waiters.ts';
 import type { PacketFilter } from './packet-filter.ts';
 
 /** What has to be read from the kernel before the next pass decides; events keep the rest up to date. */
@@ -41,11 +42,6 @@ const READING_RETRY_MS = 1_000;
 /** A route may need its device, the device its settings: a few rounds settle all; more would be a loop of ours. */
 const ROUNDS_MAX = 8;
 
-interface EndpointWaiter {
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class Felix implements BgpListener {
   readonly calculation: Calculation;
   readonly #dataplane: Dataplane;
@@ -53,7 +49,7 @@ export class Felix implements BgpListener {
   readonly #filter: PacketFilter;
   readonly #log: Log;
   readonly #onAnnouncements: (announcements: readonly Announcement[]) => void;
-  readonly #waiters = new Map<string, EndpointWaiter[]>();
+  readonly #waiters = new EndpointWaiters((id) => this.#endpointPending(id));
   readonly #stopWatching: () => void;
   #wake: Wake = 'everything';
   #scheduled = false;
@@ -133,25 +129,8 @@ export class Felix implements BgpListener {
 
   /** Resolves once the endpoint's rules, device and routes are in force; rejects with what is missing after `timeoutMs`. */
   endpointReady(id: string, timeoutMs: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#removeWaiter(id, waiter);
-        const missing = this.#endpointPending(id) ?? 'nothing is missing any more';
-        reject(new Error(`not in force after ${timeoutMs / 1000} s: ${missing}`));
-      }, timeoutMs);
-      const waiter: EndpointWaiter = {
-        resolve: () => {
-          clearTimeout(timer);
-          resolve();
-        },
-        reject: (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      };
-      this.#waiters.set(id, [...(this.#waiters.get(id) ?? []), waiter]);
-      this.#schedule('nothing');
-    });
+    this.#schedule('nothing');
+    return this.#waiters.wait(id, timeoutMs);
   }
 
   status(): FelixStatus {
@@ -176,10 +155,7 @@ export class Felix implements BgpListener {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#stopWatching();
-    for (const waiters of this.#waiters.values()) {
-      for (const waiter of waiters) waiter.reject(new Error('the agent is stopping'));
-    }
-    this.#waiters.clear();
+    this.#waiters.giveUp('the agent is stopping');
   }
 
   #onKernelEvent(event: KernelEvent): void {
@@ -229,7 +205,7 @@ export class Felix implements BgpListener {
       this.#sleep(READING_RETRY_MS);
       return;
     }
-    this.#tellWaiters();
+    this.#waiters.tell();
     this.#noteSync();
     const retry = this.#dataplane.nextRetry();
     const now = monotonicNow();
@@ -308,20 +284,6 @@ export class Felix implements BgpListener {
     if (!this.#storeInSync) return 'the store has not been read yet';
     if (!this.#filter.inForce) return `packet filter: ${this.#filter.error ?? 'not applied yet'}`;
     return this.#filter.refusal(id) ?? this.#dataplane.endpointPending(id);
-  }
-
-  #tellWaiters(): void {
-    for (const [id, waiters] of this.#waiters) {
-      if (this.#endpointPending(id) !== undefined) continue;
-      this.#waiters.delete(id);
-      for (const waiter of waiters) waiter.resolve();
-    }
-  }
-
-  #removeWaiter(id: string, waiter: EndpointWaiter): void {
-    const left = (this.#waiters.get(id) ?? []).filter((each) => each !== waiter);
-    if (left.length === 0) this.#waiters.delete(id);
-    else this.#waiters.set(id, left);
   }
 
   #unsettled(): Unsettled[] {

@@ -1,0 +1,55 @@
+/**
+ * What an attachment is called everywhere: its WorkloadEndpoint, its device, the handle of its addresses.
+ *
+ * All names follow from the container's id and interface, which never come twice. So DEL needs no memory of ADD, and the DEL
+ * of an old sandbox cannot meet what belongs to a new one with the same pod name.
+ */
+import { createHash } from 'node:crypto';
+import type { AttachmentId, PodName } from '../cni/request.ts';
+import { endpointId } from '../felix/calc/local-endpoints.ts';
+import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
+import { resourceKey } from '../model/resource-key.ts';
+
+/** Of pods whose runtime knows no namespaces, such as podman's. */
+export const DEFAULT_NAMESPACE = 'default';
+
+/** What an attachment is called: in the store, in the calculation, on the host. */
+export interface Identity {
+  readonly key: string;
+  readonly id: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly device: string;
+}
+
+/** The names of an attachment of `node`; `pod` is the pod as the runtime names it. */
+export function identityOf(node: string, attachment: AttachmentId, pod: PodName | undefined): Identity {
+  const namespace = pod?.namespace ?? DEFAULT_NAMESPACE;
+  const name = endpointNameOf(node, attachment);
+  const key = resourceKey({ kind: 'WorkloadEndpoint', namespace, name });
+  return { key, id: endpointId(namespace, name), name, namespace, device: deviceOf(attachment) };
+}
+
+/** Runtimes' ids are 64 digits, of which their own `ps` shows twelve; other ids are what somebody chose to read. */
+export function workloadOf(containerId: string): string {
+  return /^[0-9a-f]{64}$/.test(containerId) ? containerId.slice(0, 12) : containerId;
+}
+
+/** Calico's form, node-orchestrator-workload-endpoint, with dashes inside the parts doubled; as a resource's name. */
+export function endpointNameOf(node: string, { containerId, interfaceName }: AttachmentId): string {
+  const parts = [node, 'cni', workloadOf(containerId), interfaceName].map((part) =>
+    part.toLowerCase().replaceAll('-', '--').replaceAll('_', '.'),
+  );
+  return parts.join('-');
+}
+
+/** "cali" and as much of a hash as a device's name has room for. */
+export function deviceOf({ containerId, interfaceName }: AttachmentId): string {
+  const hash = createHash('sha1').update(`${containerId}.${interfaceName}`).digest('hex');
+  return `${WORKLOAD_DEVICE_PREFIX}${hash.slice(0, 11)}`;
+}
+
+/** What all addresses of an attachment are held by. */
+export function handleOf(networkName: string, { containerId, interfaceName }: AttachmentId): string {
+  return `${networkName}.${containerId}.${interfaceName}`;
+}
