@@ -243,7 +243,7 @@ export class Attachments {
 
   /** Removes the attachments of a network on this node which the runtime does not name as valid (CNI SPEC 1.1.0, GC). */
   async #collectGarbage({ networkName, valid }: GcRequest): Promise<void> {
-    if (valid === undefined) throw new Refusal(CNI_ERROR.invalidConfiguration, 'cni.dev/valid-attachments: missing');
+    if (valid === undefined) return; // the runtime did not say, so nothing is known to be stale
     const keep = new Set(valid.map(({ containerId, interfaceName }) => `${containerId} ${interfaceName}`));
     for (const { metadata, spec } of await this.#ownEndpoints()) {
       const attachment = { containerId: spec.containerID ?? '', interfaceName: spec.endpoint ?? '' };

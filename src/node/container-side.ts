@@ -12,7 +12,7 @@
  */
 import { WORKLOAD_GATEWAY } from '../felix/calc/calculation.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { hostPrefix, prefixOf } from '../net/cidr.ts';
+import { familyOf, hostPrefix, prefixOf } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { addressBits, formatIp, ip, sameIp } from '../net/ip.ts';
 import type { IfIndex, Link, Route } from '../net/kernel-objects.ts';
@@ -21,6 +21,12 @@ import { WORKLOAD_HOST_MAC } from '../net/mac.ts';
 
 /** Made from WORKLOAD_HOST_MAC as RFC 4291 appendix A says (modified EUI-64). */
 const IPV6_GATEWAY = ip('fe80::ecee:eeff:feee:eeee');
+
+/**
+ * The first interface has the plain routes. A later one has its own beside them, less preferred (IPv6's usual metric is
+ * 1024) and told apart by its index: two routes that differ in nothing but the device would replace each other.
+ */
+const LATER_METRIC = 1024;
 
 /** The gateway that a container has in each family. */
 export function workloadGateway(family: Family): Ip {
@@ -34,9 +40,14 @@ export function configureContainerSide(kernel: Kernel, link: Link, addresses: re
     kernel.writeSysctl(`ipv6/conf/${link.name}/accept_dad`, '0');
   }
   kernel.setLinkUp(link.index, true);
+  const existing = kernel.routes(ROUTE_TABLE.main);
   for (const address of addresses) {
     kernel.addAddress(link.index, address, addressBits(address.family));
-    for (const route of containerRoutes(link.index, address.family)) kernel.putRoute(route);
+    const isFirst = !existing.some(
+      ({ destination }) => destination.length === 0 && familyOf(destination) === address.family,
+    );
+    const metric = isFirst ? 0 : LATER_METRIC + link.index;
+    for (const route of containerRoutes(link.index, address.family, metric)) kernel.putRoute(route);
     const gateway = workloadGateway(address.family);
     kernel.putNeighbour({ index: link.index, address: gateway, mac: WORKLOAD_HOST_MAC, permanent: true });
   }
@@ -55,25 +66,26 @@ export function containerSideProblem(
   const missing = addresses.find((address) => !present.some((each) => sameIp(each.address, address)));
   if (missing !== undefined) return `interface ${interfaceName} does not have ${formatIp(missing)}`;
   const routes = kernel.routes(ROUTE_TABLE.main);
-  const unrouted = addresses.find(
-    ({ family }) => !routes.some((route) => isDefaultVia(route, workloadGateway(family))),
-  );
-  if (unrouted !== undefined) return `there is no default route via ${formatIp(workloadGateway(unrouted.family))}`;
-  return undefined;
+  const unrouted = addresses.find(({ family }) => {
+    return !routes.some((route) => isDefaultVia(route, workloadGateway(family), link.index));
+  });
+  if (unrouted === undefined) return undefined;
+  return `there is no default route via ${formatIp(workloadGateway(unrouted.family))} dev ${interfaceName}`;
 }
 
-function isDefaultVia(route: Route, gateway: Ip): boolean {
-  return route.destination.length === 0 && route.nextHops.some((hop) => sameIp(hop.gateway, gateway));
+function isDefaultVia(route: Route, gateway: Ip, index: IfIndex): boolean {
+  const leadsThere = route.nextHops.some((hop) => sameIp(hop.gateway, gateway) && hop.index === index);
+  return route.destination.length === 0 && leadsThere;
 }
 
-function containerRoutes(index: IfIndex, family: Family): Route[] {
+function containerRoutes(index: IfIndex, family: Family, metric: number): Route[] {
   const gateway = workloadGateway(family);
   const everything = prefixOf(gateway, 0);
   const common = {
     type: 'unicast',
     protocol: ROUTE_PROTOCOL.boot,
     table: ROUTE_TABLE.main,
-    metric: 0,
+    metric,
     source: undefined,
   } as const;
   const viaGateway: Route = {

@@ -213,6 +213,28 @@ describe('the CNI plugin', () => {
     await lab.eventually('nothing is left', async () => (await traces()) === earlier);
   });
 
+  it('gives a second interface routes of its own, and leaves those of the first alone', async () => {
+    const earlier = await traces();
+    const routesIn = () => run('ip', ['-n', NETNS, 'route']).stdout.replaceAll(/ +$/gm, '');
+    const first = call({});
+    assert.equal(first.code, 0, first.stdout);
+    const plain = 'default via 169.254.1.1 dev eth0\n169.254.1.1 dev eth0 scope link\n';
+    assert.equal(routesIn(), plain);
+    const second = call({ interfaceName: 'eth1' });
+    assert.equal(second.code, 0, second.stdout);
+    assert.match(
+      routesIn(),
+      /^default via 169\.254\.1\.1 dev eth0$.*^default via 169\.254\.1\.1 dev eth1 metric \d+$/ms,
+    );
+    const check = { interfaceName: 'eth1', configuration: { prevResult: JSON.parse(second.stdout) } };
+    assert.equal(call({ command: 'CHECK', ...check }).code, 0);
+    assert.equal(call({ command: 'DEL', interfaceName: 'eth1' }).code, 0);
+    assert.equal(routesIn(), plain);
+    assert.equal(call({ command: 'CHECK', configuration: { prevResult: JSON.parse(first.stdout) } }).code, 0);
+    assert.equal(call({ command: 'DEL' }).code, 0);
+    await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+  });
+
   it('collects what the runtime does not name (GC), and says that it is ready (STATUS)', async () => {
     const earlier = await traces();
     const newest = { cniVersion: '1.1.0' };
@@ -224,6 +246,8 @@ describe('the CNI plugin', () => {
     const valid = { ...newest, 'cni.dev/valid-attachments': [{ containerID: 'kept', ifname: 'eth0' }] };
     assert.equal(call({ command: 'GC', configuration: { ...valid, name: 'others' } }).code, 0);
     assert.equal((await endpoints()).length, 2, 'of another network nothing goes');
+    assert.equal(call({ command: 'GC', configuration: newest }).code, 0);
+    assert.equal((await endpoints()).length, 2, 'without a list nothing goes');
     const collected = call({ command: 'GC', configuration: valid });
     assert.equal(collected.code, 0, collected.stdout);
     assert.deepEqual(await endpoints(), ['WorkloadEndpoint shop/host--a-cni-kept-eth0 ']);
