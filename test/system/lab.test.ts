@@ -93,7 +93,7 @@ describe('a lab', () => {
     try {
       const text = readFileSync(lab.file, 'utf8');
       writeFileSync(lab.file, `${text}  - route: { on: host-a, shows: 10.255.0.0/16 via 192.168.100.101 dev eth0 }\n`);
-      const outcome = lab.muslin('lab', 'up', lab.file, '--timeout', '3');
+      const outcome = lab.muslin('lab', 'up', lab.file, '--timeout', '12');
       assert.equal(outcome.code, 124, outcome.stdout + outcome.stderr);
       assert.match(outcome.stderr, /host-a shows route 10\.255\.0\.0\/16/);
       assert.deepEqual(tracesOf(lab), []);

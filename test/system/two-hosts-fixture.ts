@@ -30,7 +30,7 @@ export function run(program: string, args: readonly string[], input = ''): Outco
   const result = spawnSync(program, args, {
     encoding: 'utf8',
     input,
-    timeout: PATIENCE_MS,
+    timeout: 2 * PATIENCE_MS,
     maxBuffer: 64 * 1024 * 1024,
   });
   return {
@@ -65,7 +65,7 @@ export class TestLab {
   }
 
   up(): void {
-    const outcome = run(MUSLIN, ['lab', 'up', this.file]);
+    const outcome = run(MUSLIN, ['lab', 'up', this.file, '--timeout', String(PATIENCE_MS / 1000)]);
     assert.equal(outcome.code, 0, `lab up failed:\n${outcome.stdout}${outcome.stderr}`);
   }
 
