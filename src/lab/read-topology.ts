@@ -33,7 +33,7 @@ export function readTopology(source: string, text: string): Topology {
     throw new LabError('invalid', yaml.errors.map((error) => `${at(error.pos[0])}: ${error.message}`).join('\n'));
   }
   const parsed = topologyDocument.safeParse(yaml.toJS());
-  const resources = parsed.success ? parsed.data.resources.map(validateResource) : [];
+  const resources = parsed.success ? parsed.data.resources.map((raw) => validateResource(raw)) : [];
   const problems = parsed.success
     ? [...brokenRules(parsed.data), ...resourceProblems(resources)]
     : parsed.error.issues.flatMap(issueProblems);

@@ -6,7 +6,9 @@
  * The AS number, the mesh and the advertised service ranges belong to the whole network and are refused on a node's.
  */
 import { z } from 'zod';
-import { addressField, asnField, cidrField, durationField, mapping, nameProblem, portField } from './fields.ts';
+import { communityField, isCommunity, passwordField, routePriorityField } from './bgp-fields.ts';
+import { DEFAULT_CONFIGURATION, layerNameProblem } from './configuration-name.ts';
+import { addressField, asnField, cidrField, durationField, mapping, portField } from './fields.ts';
 import { kindOf } from './kind.ts';
 import type { Problem } from './problem.ts';
 import { quote } from './problem.ts';
@@ -17,16 +19,6 @@ const COMMUNITIES_MAX = 500;
 const PREFIX_ADVERTISEMENTS_MAX = 500;
 const ADVERTISEMENT_COMMUNITIES_MAX = 50;
 
-/** A standard community "aa:nn" (RFC 1997) of 16-bit halves, or a large one "aa:nn:mm" (RFC 8092) of 32-bit parts. */
-function isCommunity(text: string): boolean {
-  const parts = text.split(':');
-  const limit = parts.length === 2 ? 0xffff : 0xffffffff;
-  return (
-    (parts.length === 2 || parts.length === 3) &&
-    parts.every((part) => /^\d{1,10}$/.test(part) && Number(part) <= limit)
-  );
-}
-
 const COMMUNITY_NAME = /^[a-zA-Z0-9_.-]+$/;
 
 const cidrList = () =>
@@ -34,8 +26,6 @@ const cidrList = () =>
     .array(mapping({ cidr: cidrField() }))
     .readonly()
     .exactOptional();
-
-const routePriority = () => z.int().min(1).max(2_147_483_646).exactOptional();
 
 const spec = mapping({
   logSeverityScreen: z.enum(['Trace', 'Debug', 'Info', 'Warning', 'Error', 'Fatal']).exactOptional(),
@@ -49,7 +39,7 @@ const spec = mapping({
     .array(
       mapping({
         name: z.string().regex(COMMUNITY_NAME, 'must be letters, digits, "_", "." and "-"'),
-        value: z.string().refine(isCommunity, 'must be aa:nn (each up to 65535) or aa:nn:mm (each up to 4294967295)'),
+        value: communityField(),
       }),
     )
     .max(COMMUNITIES_MAX)
@@ -66,24 +56,22 @@ const spec = mapping({
     .readonly()
     .exactOptional(),
   listenPort: portField().exactOptional(),
-  nodeMeshPassword: mapping({
-    secretKeyRef: mapping({ name: z.string(), key: z.string(), optional: z.boolean().exactOptional() }),
-  }).exactOptional(),
+  nodeMeshPassword: passwordField().exactOptional(),
   nodeMeshMaxRestartTime: durationField().exactOptional(),
   bindMode: z.enum(['None', 'NodeIP']).exactOptional(),
   ignoredInterfaces: z.array(z.string().min(1)).readonly().exactOptional(),
   localWorkloadPeeringIPV4: addressField(4).exactOptional(),
   localWorkloadPeeringIPV6: addressField(6).exactOptional(),
   programClusterRoutes: z.enum(['Enabled', 'Disabled', 'EnabledIPIPOnly', 'EnabledNoEncapOnly']).exactOptional(),
-  ipv4NormalRoutePriority: routePriority(),
-  ipv6NormalRoutePriority: routePriority(),
+  ipv4NormalRoutePriority: routePriorityField().exactOptional(),
+  ipv6NormalRoutePriority: routePriorityField().exactOptional(),
 });
 
 export type BgpConfigurationSpec = Readonly<z.infer<typeof spec>>;
 export type BgpConfiguration = Resource<'BGPConfiguration', BgpConfigurationSpec>;
 
 /** The name of the configuration that holds for all nodes. */
-export const DEFAULT_BGP_CONFIGURATION = 'default';
+export const DEFAULT_BGP_CONFIGURATION = DEFAULT_CONFIGURATION;
 
 /** The name of the configuration that overrides the default one on a node. */
 export function nodeBgpConfigurationName(node: string): string {
@@ -152,19 +140,13 @@ function check({ metadata, spec }: BgpConfiguration): Problem[] {
   return problems;
 }
 
-function configurationNameProblem(name: string): string | undefined {
-  if (name === DEFAULT_BGP_CONFIGURATION) return undefined;
-  if (name.startsWith('node.')) return nameProblem(name);
-  return `${quote(name)} is neither "default" (for all nodes) nor "node.NAME" (for one node)`;
-}
-
 export const bgpConfigurationKind = kindOf<'BGPConfiguration', BgpConfigurationSpec>({
   kind: 'BGPConfiguration',
   plural: 'bgpconfigurations',
   shortNames: ['bgpconfig', 'bgpconfigs'],
   namespaced: false,
   spec: spec.default({}),
-  nameProblem: configurationNameProblem,
+  nameProblem: layerNameProblem,
   check,
   columns: [
     { title: 'NAME', cell: ({ metadata }) => metadata.name },

@@ -1,7 +1,10 @@
 /** Files of resources: what is read, and where the errors are said to be. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { parseDocuments, withSource } from './documents.ts';
+import { KINDS } from './kinds.ts';
+import { validateLeniently } from './validate.ts';
 
 const HEAD = 'apiVersion: projectcalico.org/v3\n';
 
@@ -114,6 +117,63 @@ for (const [title, text, expected] of WRONG) {
   });
 }
 
+/** Text, what is warned of, and the specs that are left; or the problems that stay. */
+const LENIENT: readonly (readonly [string, string, readonly string[], object[] | readonly string[]])[] = [
+  ['nothing unknown', pool('a', '10.0.0.0/16'), [], [{ cidr: '10.0.0.0/16' }]],
+  [
+    'unknown fields at every level',
+    `${pool('a', '10.0.0.0/16').replace('name: a', 'name: a\n  lables: {x: y}')}  natOutgoin: true\nstats: {}\n`,
+    [
+      'f.yaml:5:3: metadata.lables: unknown field; did you mean labels?; left out',
+      'f.yaml:8:3: spec.natOutgoin: unknown field; did you mean natOutgoing?; left out',
+      'f.yaml:9:1: stats: unknown field; did you mean status?; left out',
+    ],
+    [{ cidr: '10.0.0.0/16', natOutgoing: false }],
+  ],
+  [
+    'unknown fields in lists, and in several resources',
+    `${HEAD}kind: BGPFilter\nmetadata: {name: a}\nspec: {importV4: [{action: Accept}, {action: Reject, log: 1}]}\n---\n${pool('b', '10.0.0.0/16')}  x: 1\n`,
+    ['f.yaml:4:54: spec.importV4[1].log: unknown field; left out', 'f.yaml:12:3: spec.x: unknown field; left out'],
+    [{ importV4: [{ action: 'Accept' }, { action: 'Reject' }] }, { cidr: '10.0.0.0/16' }],
+  ],
+  [
+    'what joins fields is still a rule',
+    `${HEAD}kind: BGPPeer\nmetadata: {name: a}\nspec: {peerIp: 10.0.0.1}\n`,
+    [],
+    ['f.yaml:4:7: spec: names no peer; set one of peerIP, peerSelector, localWorkloadSelector'],
+  ],
+  [
+    'wrong values stay errors',
+    `${pool('a', 'x')}  y: 1\n`,
+    [],
+    ['f.yaml:6:9: spec.cidr: "x" is not a prefix; write ADDRESS/LENGTH'],
+  ],
+  [
+    'an unknown kind stays an error',
+    `${HEAD}kind: BGPPeers\n`,
+    [],
+    ['f.yaml:2:7: kind: unknown kind "BGPPeers"; did you mean BGPPeer?'],
+  ],
+];
+
+for (const [title, text, warnings, expected] of LENIENT) {
+  test(`read leniently: ${title}`, () => {
+    const parsed = parseDocuments(text, 'f.yaml', { lenient: true });
+    if (!parsed.ok) {
+      assert.deepEqual(
+        parsed.problems.map((problem) => problem.replace(/ \(known kinds: .*/, '')),
+        expected,
+      );
+      return;
+    }
+    assert.deepEqual(parsed.warnings, warnings);
+    assert.equal(parsed.resources.length, expected.length);
+    for (const [index, spec] of expected.entries())
+      assert.partialDeepStrictEqual(parsed.resources[index]!.resource.spec, spec);
+    assert.equal(parseDocuments(text, 'f.yaml').ok, warnings.length === 0);
+  });
+}
+
 test('only the first hundred problems are told', () => {
   const parsed = parseDocuments(`kind: List\nitems: [${'{},'.repeat(300)}]`, 'f.yaml');
   assert.ok(!parsed.ok);
@@ -129,4 +189,49 @@ test('the source of a resource is recorded in its annotations, beside what is th
   assert.ok(parsed.ok);
   const [only] = parsed.resources;
   assert.deepEqual(withSource(only!).metadata.annotations, { x: 'y', 'muslin.io/source': 'dir/f.yaml:2' });
+});
+
+/** Words that make up real specs, so that random ones get past the first level. */
+const WORDS =
+  `name cidr importV4 exportV6 action Accept operations addCommunity value 64512:1 prefixLength min max peerIP
+10.0.0.1 asNumber node nodeSelector all() password secretKeyRef key filters failsafeInboundHostPorts tcp:22 protocol tcp port net
+routeTableRanges bpfConntrackTimeouts healthTimeoutOverrides externalNodesList communities values controllers hostEndpoint
+templates labels bgp addresses ingress egress source destination ports rules 10.0.0.0/8 classes __proto__ constructor`.split(
+    /\s+/,
+  );
+
+test('any spec of any kind is read or refused: nothing throws, and leniency leaves no unknown field', () => {
+  const word = fc.constantFrom(...WORDS);
+  const { spec } = fc.letrec<{ spec: unknown }>((tie) => ({
+    spec: fc.oneof(
+      { depthSize: 'medium' },
+      word,
+      fc.integer({ min: -1, max: 70_000 }),
+      fc.boolean(),
+      fc.constant(null),
+      fc.array(tie('spec'), { maxLength: 3 }),
+      fc.dictionary(word, tie('spec'), { maxKeys: 4 }),
+    ),
+  }));
+  fc.assert(
+    fc.property(fc.constantFrom(...KINDS), spec, ({ apiVersion, documentKind, nameProblem }, spec) => {
+      const name = nameProblem('default') === undefined ? 'default' : 'a';
+      const { validated } = validateLeniently({ apiVersion, kind: documentKind, metadata: { name }, spec });
+      if (!validated.ok) assert.ok(validated.problems.every(({ onName }) => onName !== true));
+    }),
+    { numRuns: 2000, seed: 1 },
+  );
+});
+
+test('very many unknown fields are told of, or left out, in the time of one reading', () => {
+  const fields = Array.from({ length: 5_000 }, (_, index) => `  routeRefreshInterva${index}: 1\n`).join('');
+  const text = `${HEAD}kind: FelixConfiguration\nmetadata: {name: default}\nspec:\n${fields}`;
+  const strict = parseDocuments(text, 'f.yaml');
+  assert.ok(!strict.ok);
+  assert.match(strict.problems[0]!, /did you mean routeRefreshInterval\?$/);
+  assert.equal(strict.problems.at(-1), 'and 4900 more');
+  const lenient = parseDocuments(text, 'f.yaml', { lenient: true });
+  assert.ok(lenient.ok);
+  assert.deepEqual(lenient.resources[0]?.resource.spec, {});
+  assert.equal(lenient.warnings.length, 101);
 });

@@ -15,15 +15,15 @@ import type { AnyResource } from './kinds.ts';
 import { KINDS } from './kinds.ts';
 import { SOURCE_ANNOTATION } from './metadata.ts';
 import type { Path, Problem } from './problem.ts';
-import { formatPath } from './problem.ts';
+import { formatPath, quote } from './problem.ts';
 import { resourceTitle } from './resource.ts';
 import { keyOf } from './resource-key.ts';
-import { validateResource } from './validate.ts';
+import { validateLeniently, validateResource } from './validate.ts';
 import type { Position, YamlDocument } from './yaml-text.ts';
 import { parseYaml } from './yaml-text.ts';
 
 /** More than all objects of a large network; a file with more is not what its author thinks it is. */
-const RESOURCES_MAX = 10_000;
+export const RESOURCES_MAX = 10_000;
 
 /** Who sees more than a screenful mends the first ones and tries again. */
 const PROBLEMS_MAX = 100;
@@ -36,12 +36,28 @@ export interface SourceResource {
 }
 
 export type DocumentsParse =
-  | { readonly ok: true; readonly resources: readonly SourceResource[] }
+  | {
+      readonly ok: true;
+      readonly resources: readonly SourceResource[];
+      /** In the form of problems; none unless asked to be lenient. */
+      readonly warnings: readonly string[];
+    }
   /** One line each: FILE:LINE:COLUMN, the field, what is wrong. */
   | { readonly ok: false; readonly problems: readonly string[] };
 
+export interface ParseOptions {
+  /** Leave out fields that are not known, with a warning each, where they would else be errors. */
+  readonly lenient?: boolean;
+  /** Where namespaced resources are that do not say so; one that says another is an error. */
+  readonly namespace?: string;
+}
+
 /** All resources in the text of `file`; the name serves only for messages and sources. */
-export function parseDocuments(text: string, file: string): DocumentsParse {
+export function parseDocuments(
+  text: string,
+  file: string,
+  { lenient = false, namespace }: ParseOptions = {},
+): DocumentsParse {
   const parsed = parseYaml(text);
   const at = ({ line, column }: Position) => `${file}:${line}:${column}`;
   if (!parsed.ok)
@@ -51,6 +67,7 @@ export function parseDocuments(text: string, file: string): DocumentsParse {
     };
   const resources: SourceResource[] = [];
   const problems: string[] = [];
+  const warnings: string[] = [];
   const sources = new Map<string, string>();
   let count = 0;
   for (const document of parsed.documents) {
@@ -58,12 +75,17 @@ export function parseDocuments(text: string, file: string): DocumentsParse {
       count += 1;
       if (count > RESOURCES_MAX)
         return { ok: false, problems: [`${file}: more than ${RESOURCES_MAX} resources; split the file`] };
-      const validated = validateResource(raw);
+      const { validated, warnings: leftOut } = lenient
+        ? validateLeniently(raw, namespace)
+        : { validated: validateResource(raw, namespace), warnings: [] };
+      warnings.push(...linesOf(leftOut, document, path, at).map((line) => `${line}; left out`));
       if (!validated.ok) {
         problems.push(...linesOf(validated.problems, document, path, at));
         continue;
       }
       const { resource, kind } = validated;
+      const elsewhere = otherNamespace(resource, namespace);
+      if (elsewhere !== undefined) problems.push(...linesOf([elsewhere], document, path, at));
       const source = `${file}:${document.positionOf(path, 'value').line}`;
       const earlier = sources.get(keyOf(resource));
       if (earlier !== undefined) problems.push(`${source}: ${resourceTitle(resource)} is already at ${earlier}`);
@@ -71,13 +93,22 @@ export function parseDocuments(text: string, file: string): DocumentsParse {
       resources.push({ resource, kind, source });
     }
   }
-  return problems.length > 0 ? { ok: false, problems: cut(problems) } : { ok: true, resources };
+  return problems.length > 0
+    ? { ok: false, problems: cut(problems) }
+    : { ok: true, resources, warnings: cut(warnings) };
 }
 
 /** The resource with its origin recorded. */
 export function withSource({ resource, source }: SourceResource): AnyResource {
   const annotations = { ...resource.metadata.annotations, [SOURCE_ANNOTATION]: source };
   return { ...resource, metadata: { ...resource.metadata, annotations } };
+}
+
+function otherNamespace({ metadata }: AnyResource, namespace: string | undefined): Problem | undefined {
+  const own = metadata.namespace;
+  if (namespace === undefined || own === undefined || own === namespace) return undefined;
+  const message = `${quote(own)} is not ${quote(namespace)}, the namespace that was asked for`;
+  return { path: ['metadata', 'namespace'], message };
 }
 
 interface Item {
@@ -93,7 +124,7 @@ function itemsOf({ value }: YamlDocument): readonly Item[] {
 }
 
 function isListKind(kind: unknown): boolean {
-  return kind === 'List' || KINDS.some((known) => kind === `${known.kind}List`);
+  return kind === 'List' || KINDS.some((known) => kind === `${known.documentKind}List`);
 }
 
 /** Problems as lines, in the order in which they stand in the text. */

@@ -7,7 +7,7 @@
  */
 import { z } from 'zod';
 import { parseAsn } from '../net/asn.ts';
-import { formatCidr, parseInterfaceAddress } from '../net/cidr.ts';
+import { formatCidr, hostPrefix, parseInterfaceAddress } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { addressBits, formatIp, parseIp } from '../net/ip.ts';
 import { parseMac } from '../net/mac.ts';
@@ -23,7 +23,7 @@ export function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
 }
 
 /** Text for which `read` gives the canonical form, or else says in `{ problem }` what is wrong with it. */
-function textField(read: (text: string) => string | { readonly problem: string }) {
+export function textField(read: (text: string) => string | { readonly problem: string }) {
   return z.string().transform((text, context) => {
     const canonical = read(text);
     if (typeof canonical === 'string') return canonical;
@@ -55,6 +55,22 @@ export function cidrField(family?: Family) {
     const problem = wrongFamily(text, parsed.address.family, family);
     return problem === undefined ? canonical : { problem };
   });
+}
+
+/** A masked prefix, or a bare address, which stands for itself alone and is given its full length. */
+export function netField() {
+  return textField((text) => {
+    const address = parseIp(text);
+    return address === undefined ? text : formatCidr(hostPrefix(address));
+  }).pipe(cidrField());
+}
+
+/** Of a list: no item may be there twice. */
+export function refuseRepetition(list: readonly string[], context: z.RefinementCtx): void {
+  for (const [index, item] of list.entries()) {
+    if (list.indexOf(item) === index) continue;
+    context.addIssue({ code: 'custom', path: [index], message: `${quote(item)} is there twice; remove one of them` });
+  }
 }
 
 /** A prefix of full length, or a bare address, which is given its full length. */

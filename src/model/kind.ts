@@ -9,10 +9,15 @@ import type { z } from 'zod';
 import type { Column } from '../lib/table.ts';
 import { nameProblem } from './fields.ts';
 import type { Problem } from './problem.ts';
-import type { Resource } from './resource.ts';
+import type { ApiVersion, Resource } from './resource.ts';
+import { API_VERSION } from './resource.ts';
 
 export interface KindDefinition<Name extends string, Spec extends object> {
   readonly kind: Name;
+  /** By default Calico's own. */
+  readonly apiVersion?: ApiVersion;
+  /** What documents call the kind, where that name is another kind's in another group of the API; by default `kind`. */
+  readonly documentKind?: string;
   /** Lower case, as in `muslin get ippools`. */
   readonly plural: string;
   readonly shortNames: readonly string[];
@@ -30,6 +35,8 @@ export interface KindDefinition<Name extends string, Spec extends object> {
 /** A row of the registry: a definition whose spec type has been forgotten, so that rows can stand in one list. */
 export interface Kind {
   readonly kind: string;
+  readonly apiVersion: ApiVersion;
+  readonly documentKind: string;
   readonly plural: string;
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
@@ -47,6 +54,8 @@ export interface Kind {
 export function kindOf<Name extends string, Spec extends object>(definition: KindDefinition<Name, Spec>): Kind {
   return {
     kind: definition.kind,
+    apiVersion: definition.apiVersion ?? API_VERSION,
+    documentKind: definition.documentKind ?? definition.kind,
     plural: definition.plural,
     shortNames: definition.shortNames,
     namespaced: definition.namespaced,

@@ -18,24 +18,42 @@ const ANNOTATIONS_LENGTH_MAX = 256 * 1024;
 const QUALIFIED_NAME = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
 
-const labels = z.record(z.string(), z.string()).superRefine((record, context) => {
-  for (const [name, value] of Object.entries(record)) {
-    if (!QUALIFIED_NAME.test(name)) context.addIssue({ code: 'custom', path: [name], message: labelNameMessage(name) });
-    if (LABEL_VALUE.test(value)) continue;
-    const message = `${quote(value)} is not a label value: at most 63 letters, digits, "-", "_" and ".", a letter or digit at each end`;
-    context.addIssue({ code: 'custom', path: [name], message });
-  }
-});
-
-function labelNameMessage(name: string): string {
+/** What is wrong with the name of a label or annotation; undefined when nothing is. */
+export function labelNameProblem(name: string): string | undefined {
+  if (QUALIFIED_NAME.test(name)) return undefined;
   return `${quote(name)} is not a label: at most 63 letters, digits, "-", "_" and ".", with or without a DNS name and "/" before them`;
+}
+
+/** What is wrong with the value of a label; undefined when nothing is. */
+export function labelValueProblem(value: string): string | undefined {
+  if (LABEL_VALUE.test(value)) return undefined;
+  return `${quote(value)} is not a label value: at most 63 letters, digits, "-", "_" and ".", a letter or digit at each end`;
+}
+
+/** Labels with their values. */
+export function labelsField() {
+  return z.record(z.string(), z.string()).superRefine((record, context) => {
+    for (const [name, value] of Object.entries(record)) {
+      for (const message of [labelNameProblem(name), labelValueProblem(value)]) {
+        if (message !== undefined) context.addIssue({ code: 'custom', path: [name], message });
+      }
+    }
+  });
+}
+
+/** As tables show labels: `app=web,zone=a`. */
+export function formatLabels(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',');
 }
 
 const annotations = z.record(z.string(), z.string()).superRefine((record, context) => {
   let length = 0;
   for (const [name, value] of Object.entries(record)) {
     length += name.length + value.length;
-    if (!QUALIFIED_NAME.test(name)) context.addIssue({ code: 'custom', path: [name], message: labelNameMessage(name) });
+    const message = labelNameProblem(name);
+    if (message !== undefined) context.addIssue({ code: 'custom', path: [name], message });
   }
   if (length <= ANNOTATIONS_LENGTH_MAX) return;
   context.addIssue({
@@ -49,7 +67,7 @@ const dropped = z.unknown().exactOptional();
 export const metadataSchema = mapping({
   name: z.string(),
   namespace: z.string().exactOptional(),
-  labels: labels.exactOptional(),
+  labels: labelsField().exactOptional(),
   annotations: annotations.exactOptional(),
   resourceVersion: z
     .string()

@@ -19,7 +19,8 @@ export interface Problem {
 
 /** What a value is called in messages: its JSON text, cut where it would not help to see more. */
 export function quote(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  // JSON has no word for numbers without an end, and would call them null.
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing');
   return text.length > QUOTE_LENGTH_MAX ? `${text.slice(0, QUOTE_LENGTH_MAX)}…` : text;
 }
 
@@ -31,9 +32,14 @@ export function formatPath(path: Path): string {
   return path.map((step, index) => (typeof step === 'number' ? `[${step}]` : index === 0 ? step : `.${step}`)).join('');
 }
 
+/** Looking for the nearest of many names takes time, and no reader mends more than this at once. */
+const SUGGESTIONS_MAX = 100;
+
 /** One line a field, in the order of `fields`, so that `problemsOf` can give each its own place. */
 export function unknownFieldsMessage(fields: readonly string[], known: readonly string[]): string {
-  return fields.map((field) => `unknown field${suggestion(field, known)}`).join('\n');
+  return fields
+    .map((field, index) => `unknown field${index < SUGGESTIONS_MAX ? suggestion(field, known) : ''}`)
+    .join('\n');
 }
 
 /** All problems that zod found, with `path` before each of their own paths. */

@@ -8,6 +8,7 @@
 import type { Json } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { AnyResource, KindName } from './kinds.ts';
+import { documentOf } from './kinds.ts';
 import type { Problem } from './problem.ts';
 import { formatPath } from './problem.ts';
 import type { Metadata } from './resource.ts';
@@ -48,7 +49,7 @@ export function entryOfKind<Name extends KindName>(
 /** The value to store for a resource. */
 export function valueOfResource(resource: AnyResource): Json {
   const { resourceVersion: _, ...metadata } = resource.metadata;
-  return withoutUndefined({ ...resource, metadata });
+  return withoutUndefined({ ...documentOf(resource), metadata });
 }
 
 /** A resource that is about to be created, with its identity: a random `uid`, and the time as RFC 3339 text. */

@@ -1,10 +1,20 @@
 /**
  * What every resource has: kind, name, metadata, spec.
  *
- * Resources are Calico's (`projectcalico.org/v3`), field for field, so that existing YAML works unchanged. A resource in
- * this form has been validated and has its defaults filled in; raw documents never get past documents.ts.
+ * Resources are Calico's (`projectcalico.org/v3`), field for field, so that existing YAML works unchanged; some are
+ * Kubernetes' own. A resource in this form has been validated and has its defaults filled in; raw documents never get
+ * past documents.ts. `kind` alone tells what a resource is: where two groups of the API share a name, ours differ
+ * (kind.ts), and only documents and the store's values have the shared one.
  */
 export const API_VERSION = 'projectcalico.org/v3';
+
+/** Where Kubernetes has its own NetworkPolicy. */
+export const KUBERNETES_NETWORKING = 'networking.k8s.io/v1';
+
+/** Where Kubernetes has what came first: Namespace. */
+export const KUBERNETES_CORE = 'v1';
+
+export type ApiVersion = typeof API_VERSION | typeof KUBERNETES_NETWORKING | typeof KUBERNETES_CORE;
 
 export interface Metadata {
   readonly name: string;
@@ -19,7 +29,7 @@ export interface Metadata {
 }
 
 export interface Resource<Kind extends string, Spec> {
-  readonly apiVersion: typeof API_VERSION;
+  readonly apiVersion: ApiVersion;
   readonly kind: Kind;
   readonly metadata: Metadata;
   readonly spec: Spec;

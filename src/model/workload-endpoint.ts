@@ -20,18 +20,12 @@ import {
 } from './fields.ts';
 import { kindOf } from './kind.ts';
 import type { Problem } from './problem.ts';
+import { portNameField, protocolField } from './protocol.ts';
 import type { Resource } from './resource.ts';
 
-const protocol = z.union([z.enum(['TCP', 'UDP', 'SCTP', 'ICMP', 'ICMPv6', 'UDPLite']), z.int().min(1).max(255)], {
-  error: 'must be TCP, UDP, SCTP, ICMP, ICMPv6, UDPLite, or a protocol number from 1 to 255',
-});
-
 const port = mapping({
-  name: z
-    .string()
-    .regex(/^[a-zA-Z0-9_.-]{1,128}$/, 'must be 1 to 128 letters, digits, "_", "." and "-"')
-    .exactOptional(),
-  protocol,
+  name: portNameField().exactOptional(),
+  protocol: protocolField(),
   port: portField(),
   hostPort: z.int().min(0).max(65535).exactOptional(),
   hostIP: addressField().exactOptional(),

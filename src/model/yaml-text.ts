@@ -6,17 +6,35 @@
  * the text, which is what makes an error message worth reading.
  */
 import type { CST, Document, Node } from 'yaml';
-import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, Parser } from 'yaml';
+import { Composer, isAlias, isCollection, isMap, isScalar, isSeq, LineCounter, Parser, visit } from 'yaml';
 import type { Path } from './problem.ts';
 
 /** 300 policies are about 300 kB and parse in a third of a second; nobody writes by hand what is longer than this. */
-const TEXT_LENGTH_MAX = 8 * 1024 * 1024;
+export const TEXT_LENGTH_MAX = 8 * 1024 * 1024;
 
 /** The deepest resource has about ten levels; a list of them a few more. */
 const NESTING_MAX = 64;
 
 /** How many values aliases may stand for in one document: enough to reuse a list of labels, too few for a bomb. */
 const ALIASES_MAX = 100;
+
+/** As many as a file may have resources, and as many empty ones between them. */
+const DOCUMENTS_MAX = 20_000;
+
+/** Whoever reads the first hundred mends those; what is left only costs time. */
+const PROBLEMS_MAX = 1_000;
+
+/**
+ * Only JSON's own types come out, whatever the text is tagged as or says of its version: no dates, sets or bytes. Keys that
+ * are there twice are found below, in a time that does not grow with the square of their number.
+ */
+const COMPOSER_OPTIONS = {
+  uniqueKeys: false,
+  prettyErrors: false,
+  schema: 'core',
+  resolveKnownTags: false,
+  merge: false,
+} as const;
 
 export interface Position {
   /** Both count from 1. */
@@ -61,12 +79,17 @@ export function parseYaml(text: string): YamlParse {
   if (tooDeep !== undefined) return refused(positionAt(tooDeep), `is nested more than ${NESTING_MAX} levels deep`);
   const problems: YamlProblem[] = [];
   const documents: YamlDocument[] = [];
-  for (const document of new Composer({ uniqueKeys: true, prettyErrors: false }).compose(tokens)) {
-    for (const { code, pos, message } of document.errors) {
-      const text = code === 'DUPLICATE_KEY' ? 'this key is in the mapping twice; remove one of the two' : message;
-      problems.push({ position: positionAt(pos[0]), message: text });
-    }
-    if (document.errors.length > 0 || document.contents === null) continue;
+  let count = 0;
+  for (const document of new Composer(COMPOSER_OPTIONS).compose(tokens)) {
+    count += 1;
+    if (count > DOCUMENTS_MAX) return refused(START, `has more than ${DOCUMENTS_MAX} documents; split it`);
+    const found = [
+      ...document.errors.map(({ pos, message }) => ({ offset: pos[0], message })),
+      ...contentProblems(document),
+    ].sort((a, b) => a.offset - b.offset);
+    for (const { offset, message } of found) problems.push({ position: positionAt(offset), message });
+    if (problems.length > PROBLEMS_MAX) break;
+    if (found.length > 0 || document.contents === null) continue;
     const start = positionAt(document.contents.range[0]);
     try {
       const value: unknown = document.toJS({ maxAliasCount: ALIASES_MAX });
@@ -84,6 +107,50 @@ export function parseYaml(text: string): YamlParse {
 
 function refused(position: Position, message: string): YamlParse {
   return { ok: false, problems: [{ position, message }] };
+}
+
+interface ContentProblem {
+  readonly offset: number;
+  readonly message: string;
+}
+
+/**
+ * What is right as YAML and wrong for us: keys that are there twice or are no plain words, aliases to nothing or to what they
+ * stand in, which would be values without an end.
+ */
+function contentProblems(document: Document.Parsed): ContentProblem[] {
+  const problems: ContentProblem[] = [];
+  const anchors = new Set<string>();
+  const complain = (node: unknown, message: string) => {
+    const offset = isScalar(node) || isCollection(node) || isAlias(node) ? (node.range?.[0] ?? 0) : 0;
+    problems.push({ offset, message });
+  };
+  visit(document, {
+    Alias: (_, alias, ancestors) => {
+      const { source } = alias;
+      if (!anchors.has(source)) complain(alias, `"*${source}" stands for nothing: no "&${source}" comes before it`);
+      else if (ancestors.some((node) => isCollection(node) && node.anchor === source)) {
+        complain(alias, `"*${source}" stands for what it is a part of`);
+      }
+    },
+    Map: (_, map) => {
+      if (map.anchor !== undefined) anchors.add(map.anchor);
+      const seen = new Set<string>();
+      for (const { key } of map.items) {
+        const word = isScalar(key) ? String(key.value) : undefined;
+        if (word === undefined) complain(key, 'a key must be one word, not a list, a mapping or an alias');
+        else if (seen.has(word)) complain(key, 'this key is in the mapping twice; remove one of the two');
+        else seen.add(word);
+      }
+    },
+    Seq: (_, list) => {
+      if (list.anchor !== undefined) anchors.add(list.anchor);
+    },
+    Scalar: (_, scalar) => {
+      if (scalar.anchor !== undefined) anchors.add(scalar.anchor);
+    },
+  });
+  return problems;
 }
 
 /** The offset of a token that lies too deep. Walks with a list of its own, since depth is what is feared. */
