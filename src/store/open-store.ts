@@ -4,6 +4,7 @@
  *   sqlite:///var/lib/muslin/store.db     a file, with its absolute path
  *   ./store.db, /tmp/store.db             the same, as a plain path
  *   memory:                               nothing that outlives the process
+ *   etcd://host:port,host:port/prefix     an etcd cluster; etcds:// with TLS; all of the form is in etcd-address.ts
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -25,5 +26,11 @@ export async function openStore(url: string): Promise<Store> {
     if (url === DEFAULT_STORE) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     return openSqliteStore(path);
   }
-  throw new StoreError('invalid', `"${url}" is not a store; write sqlite:///PATH, a plain path, or memory:`);
+  if (scheme === 'etcd' || scheme === 'etcds') {
+    // gRPC takes 50 ms to load, which commands on a SQLite store do not pay.
+    const { openEtcdStore } = await import('./etcd.ts');
+    return openEtcdStore(url);
+  }
+  const right = 'write sqlite:///PATH, a plain path, etcd://HOST:PORT/PREFIX, or memory:';
+  throw new StoreError('invalid', `"${url}" is not a store; ${right}`);
 }

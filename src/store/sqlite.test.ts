@@ -319,7 +319,10 @@ test('openStore knows its addresses and refuses all others', async () => {
     'memory:x',
   ]) {
     await assert.rejects(openStore(url), (error) => {
-      assert.match(String(error), /is not a store; write sqlite:\/\/\/PATH, a plain path, or memory:/);
+      assert.match(
+        String(error),
+        /is not a store; write sqlite:\/\/\/PATH, a plain path, etcd:\/\/HOST:PORT\/PREFIX, or memory:/,
+      );
       return error instanceof StoreError && error.code === 'invalid';
     });
   }

@@ -70,8 +70,8 @@ export const KEY_PATTERN = /^(\/[\x21-\x2e\x30-\x7e]+)+$/;
 export const KEY_LENGTH_MAX = 1024;
 /** etcd refuses requests over 1.5 MiB; a value must fit in one with its key and expectations. */
 export const VALUE_BYTES_MAX = 1024 * 1024;
-/** etcd's default for operations in one transaction. */
-export const TRANSACTION_WRITES_MAX = 128;
+/** etcd's default for operations in one transaction is 128; one of them is the driver's own (etcd-layout.ts). */
+export const TRANSACTION_WRITES_MAX = 127;
 
 export interface Store {
   /** How a person would name this store, for messages: its driver and place, without secrets. */

@@ -107,6 +107,8 @@ export const ROOMS: readonly Room[] = [
 
 /** Which rooms may import an npm package, and nothing else may. Why we have it at all is in docs/dependencies.md. */
 export const PACKAGE_ROOMS: Readonly<Record<string, readonly string[]>> = {
+  '@grpc/grpc-js': ['store'],
+  '@grpc/proto-loader': ['store'],
   commander: ['cli'],
   koffi: ['kernel'],
   pino: ['node'],
