@@ -4,20 +4,15 @@
  * A command's module is imported only when that command runs, so `muslin get` does not pay for the lab, nor the lab for
  * the agent. What is needed before, the path and one line of help, stands here.
  */
-import type { Command } from 'commander';
-
-export interface CommandRow {
-  /** The words after `muslin`. */
-  readonly path: readonly [string] | readonly [string, string];
-  readonly summary: string;
-  readonly load: () => Promise<Command>;
-}
+import type { CommandRow } from './command-row.ts';
+import { rowFor } from './command-row.ts';
 
 /** Summaries of the first words that lead to several commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: 'whole networks on this machine, to try and to learn',
   node: "this host's agent",
   bgp: "the agent's BGP sessions and routes",
+  store: 'the datastore as a whole: copies of it, and moving to another one',
 };
 
 export const COMMANDS: readonly CommandRow[] = [
@@ -35,6 +30,61 @@ export const COMMANDS: readonly CommandRow[] = [
     path: ['delete'],
     summary: 'delete resources',
     load: async () => (await import('./delete.ts')).deleteCommand(),
+  },
+  {
+    path: ['create'],
+    summary: 'create resources from a file',
+    load: async () => (await import('./create.ts')).createCommand(),
+  },
+  {
+    path: ['replace'],
+    summary: 'replace resources from a file',
+    load: async () => (await import('./replace.ts')).replaceCommand(),
+  },
+  {
+    path: ['patch'],
+    summary: 'change fields of a resource',
+    load: async () => (await import('./patch.ts')).patchCommand(),
+  },
+  {
+    path: ['label'],
+    summary: 'set and remove labels',
+    load: async () => (await import('./label.ts')).labelCommand(),
+  },
+  {
+    path: ['edit'],
+    summary: 'change a resource in an editor',
+    load: async () => (await import('./edit.ts')).editCommand(),
+  },
+  {
+    path: ['describe'],
+    summary: 'show resources in full, for people',
+    load: async () => (await import('./describe.ts')).describeCommand(),
+  },
+  {
+    path: ['explain'],
+    summary: 'say what the fields of a kind are',
+    load: async () => (await import('./explain.ts')).explainCommand(),
+  },
+  {
+    path: ['validate'],
+    summary: 'check files without a store',
+    load: async () => (await import('./validate.ts')).validateCommand(),
+  },
+  {
+    path: ['diff'],
+    summary: 'show what apply would change',
+    load: async () => (await import('./diff.ts')).diffCommand(),
+  },
+  {
+    path: ['wait'],
+    summary: 'wait until resources are there, gone, or have a value',
+    load: async () => (await import('./wait.ts')).waitCommand(),
+  },
+  {
+    path: ['config'],
+    summary: 'show which store commands work on, and why',
+    load: async () => (await import('./config.ts')).configCommand(),
   },
   {
     path: ['lab', 'up'],
@@ -101,9 +151,40 @@ export const COMMANDS: readonly CommandRow[] = [
     summary: 'show the routes that BGP knows, and which are best',
     load: async () => (await import('./bgp-routes.ts')).bgpRoutesCommand(),
   },
+  {
+    path: ['store', 'export'],
+    summary: 'print all resources, to be imported again',
+    load: async () => (await import('./store-export.ts')).storeExportCommand(),
+  },
+  {
+    path: ['store', 'import'],
+    summary: 'fill a store with exported resources',
+    load: async () => (await import('./store-import.ts')).storeImportCommand(),
+  },
+  {
+    path: ['store', 'migrate'],
+    summary: 'copy everything into another store, and compare',
+    load: async () => (await import('./store-migrate.ts')).storeMigrateCommand(),
+  },
+  {
+    path: ['completion'],
+    summary: 'print a script that completes commands and names in a shell',
+    load: async () => (await import('./completion.ts')).completionCommand({ rows: COMMANDS, groups: GROUPS }),
+  },
+  {
+    path: ['man'],
+    summary: 'write the manual pages',
+    load: async () => (await import('./man.ts')).manCommand({ rows: COMMANDS, groups: GROUPS }),
+  },
+  {
+    path: ['__complete'],
+    summary: 'what could stand at the end of a command line',
+    load: async () => (await import('./complete.ts')).completeCommand({ rows: COMMANDS, groups: GROUPS }),
+    hidden: true,
+  },
 ];
 
 /** The row that the words of a command line lead to; undefined for a group, an unknown word, or none. */
 export function commandFor(words: readonly string[]): CommandRow | undefined {
-  return COMMANDS.find(({ path }) => path.every((word, index) => words[index] === word));
+  return rowFor(COMMANDS, words);
 }

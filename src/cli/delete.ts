@@ -1,32 +1,32 @@
 /**
- * `muslin delete`: removes resources by name, or those that files describe.
+ * `muslin delete`: removes resources by name, by selector, or those that files describe.
  *
  * What is not there is an error (exit code 3), said after everything else was removed, so that a second run of a
  * clean-up removes what the first one left.
  */
 import { Command } from 'commander';
-import type { Kind } from '../model/kind.ts';
-import { keyOf } from '../model/resource-key.ts';
 import type { Store } from '../store/store.ts';
-import { refuseSystemKinds } from './apply.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import type { Output } from './output.ts';
-import { outputOf, shortTitle } from './output.ts';
-import { readSources } from './sources.ts';
+import { outputOf } from './output.ts';
+import type { SourceOptions } from './sources.ts';
+import { filenameOption, readSources, recursiveOption } from './sources.ts';
 import { storeOption, withStore } from './store-option.ts';
-import { DEFAULT_NAMESPACE, keyOfNamed, notFound, targetOf } from './target.ts';
+import type { Named, Target, TargetOptions } from './target.ts';
+import {
+  allNamespacesOption,
+  namedAfter,
+  namespaceOption,
+  notFound,
+  readKind,
+  selectorOption,
+  targetOf,
+} from './target.ts';
+import type { WriteOptions } from './write.ts';
+import { dryRunMark, dryRunOption, eachInTurn, refuseSystemKind, refuseSystemKinds } from './write.ts';
 
-interface DeleteOptions {
-  readonly namespace: string;
-  readonly filename?: readonly string[];
+interface DeleteOptions extends TargetOptions, WriteOptions, Partial<Pick<SourceOptions, 'filename' | 'recursive'>> {
   readonly ignoreNotFound?: boolean;
-}
-
-interface Doomed {
-  readonly kind: Kind;
-  readonly key: string;
-  readonly name: string;
-  readonly namespace: string;
 }
 
 export function deleteCommand(): Command {
@@ -34,54 +34,69 @@ export function deleteCommand(): Command {
     .description('remove resources')
     .argument('[kind]', 'a kind, such as ippool; or KIND/NAME')
     .argument('[names...]', 'the resources')
-    .option('-f, --filename <file...>', 'remove what a file, a directory or stdin (-) describes')
-    .option('-n, --namespace <namespace>', 'the namespace, for kinds that have one', DEFAULT_NAMESPACE)
+    .addOption(filenameOption())
+    .addOption(recursiveOption())
+    .addOption(namespaceOption())
+    .addOption(allNamespacesOption())
+    .addOption(selectorOption())
     .option('--ignore-not-found', 'what is not there is no error')
+    .addOption(dryRunOption())
     .addOption(storeOption())
-    .addHelpText('after', '\nExamples:\n  muslin delete ippool old-pool\n  muslin delete -f pools.yaml')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  muslin delete ippool old-pool\n  muslin delete -f pools.yaml\n  muslin delete wep -l \'app == "web"\' --dry-run',
+    )
     .action(async (word: string | undefined, names: string[], options: DeleteOptions, command: Command) => {
-      const doomed = await doomedBy(word, names, options);
-      await withStore(command, (store) => removeAll(store, doomed, options, outputOf(command)));
+      const target = await doomedBy(word, names, options, command);
+      await withStore(command, (store) => removeAll(store, target, options, outputOf(command)));
     });
 }
 
-async function doomedBy(word: string | undefined, names: string[], options: DeleteOptions): Promise<Doomed[]> {
-  if ((word === undefined) === (options.filename === undefined)) {
+async function doomedBy(
+  word: string | undefined,
+  names: string[],
+  options: DeleteOptions,
+  command: Command,
+): Promise<Target> {
+  const { filename, recursive = false } = options;
+  if ((word === undefined) === (filename === undefined)) {
     throw new CommandError(EXIT_CODE.usage, 'what is to be deleted? write KIND NAME, or -f FILE');
   }
-  if (options.filename !== undefined) {
-    const resources = await readSources(options.filename);
+  if (filename !== undefined) {
+    // The option has a default, which is not to contradict what the files say.
+    const isAsked = command.getOptionValueSource('namespace') === 'cli';
+    const source = { filename, recursive, ...(isAsked && { namespace: options.namespace }) };
+    const resources = await readSources(source, outputOf(command).talk);
     refuseSystemKinds(resources, 'deleted');
-    return resources.map(({ kind, resource }) => {
-      const { name, namespace = DEFAULT_NAMESPACE } = resource.metadata;
-      return { kind, key: keyOf(resource), name, namespace };
-    });
+    return { by: 'name', items: resources.map(({ kind, resource }) => namedAfter(kind, resource)) };
   }
-  const target = targetOf(word ?? '', names);
-  const { kind, names: named } = target;
-  if (kind.writeRefusal !== undefined) {
-    throw new CommandError(EXIT_CODE.usage, `${kind.kind} cannot be deleted: ${kind.writeRefusal}`);
+  const target = targetOf([word ?? '', ...names], options);
+  for (const kind of target.by === 'name' ? target.items.map((item) => item.kind) : target.kinds) {
+    refuseSystemKind(kind, kind.kind, 'deleted');
+    if (target.by === 'kind' && options.selector === undefined) {
+      throw new CommandError(EXIT_CODE.usage, `which ${kind.kind}? write its name, or choose some with -l`);
+    }
   }
-  if (named.length === 0) throw new CommandError(EXIT_CODE.usage, `which ${kind.kind}? write its name`);
-  const { namespace } = options;
-  return named.map((name) => ({ kind, key: keyOfNamed(kind, name, namespace), name, namespace }));
+  return target;
 }
 
-async function removeAll(
-  store: Store,
-  doomed: readonly Doomed[],
-  options: DeleteOptions,
-  output: Output,
-): Promise<void> {
-  const missing: string[] = [];
-  for (const { kind, key, name, namespace } of doomed) {
-    if ((await store.get(key)) === undefined) {
-      missing.push(notFound(kind, name, namespace).message);
-      continue;
+async function removeAll(store: Store, target: Target, options: DeleteOptions, output: Output): Promise<void> {
+  const doomed: Named[] = target.by === 'name' ? [...target.items] : [];
+  if (target.by === 'kind') {
+    for (const kind of target.kinds) {
+      doomed.push(...(await readKind(store, kind, target, output)).map((resource) => namedAfter(kind, resource)));
     }
-    await store.transact({ expect: [], writes: [{ kind: 'remove', key }] });
-    output.result(`${shortTitle({ kind: kind.kind, metadata: { name } })} deleted\n`);
+    if (doomed.length === 0) output.talk('nothing matches the selector\n');
   }
+  const missing: string[] = [];
+  await eachInTurn(doomed, 'deleted', async (named) => {
+    if ((await store.get(named.key)) === undefined) {
+      missing.push(notFound(named).message);
+      return;
+    }
+    if (options.dryRun !== true) await store.transact({ expect: [], writes: [{ kind: 'remove', key: named.key }] });
+    output.result(`${named.title} deleted${dryRunMark(options)}\n`);
+  });
   if (missing.length > 0 && options.ignoreNotFound !== true) {
     throw new CommandError(EXIT_CODE.notFound, missing.join('\n'));
   }

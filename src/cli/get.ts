@@ -1,68 +1,89 @@
 /**
- * `muslin get`: prints resources.
+ * `muslin get`: prints resources, once or as they change.
  *
  * Reads the store directly, so it works without an agent. An entry that cannot be read as a resource is named on stderr and
- * left out; the others are printed.
+ * left out; the others are printed. Several kinds are printed one after the other; names that are not there are said
+ * after those that are.
  */
 import { Command } from 'commander';
 import type { AnyResource } from '../model/kinds.ts';
-import { resourceOfEntry } from '../model/resource-entry.ts';
-import { kindPrefix } from '../model/resource-key.ts';
 import type { Store } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
-import type { Format, Output } from './output.ts';
-import { formatResource, formatResources, outputOf, outputOption } from './output.ts';
+import type { Format, Group, Output } from './output.ts';
+import { formatGroups, formatResource, outputOf, outputOption } from './output.ts';
 import { storeOption, withStore } from './store-option.ts';
-import type { Target } from './target.ts';
-import { DEFAULT_NAMESPACE, keyOfNamed, notFound, targetOf } from './target.ts';
+import type { Named, Target, TargetOptions } from './target.ts';
+import {
+  allNamespacesOption,
+  namespaceOption,
+  notFound,
+  readKind,
+  resourceIn,
+  selectorOption,
+  targetOf,
+} from './target.ts';
+import { watchAndPrint } from './watch.ts';
 
-interface GetOptions {
-  readonly namespace: string;
-  readonly allNamespaces?: boolean;
+interface GetOptions extends TargetOptions {
   readonly output: Format;
+  readonly watch?: boolean;
 }
 
 export function getCommand(): Command {
   return new Command('get')
     .description('print resources')
-    .argument('<kind>', 'a kind, such as ippool, ippools or ipp; or KIND/NAME')
-    .argument('[name]', 'one resource; without it all of the kind')
-    .option('-n, --namespace <namespace>', 'the namespace, for kinds that have one', DEFAULT_NAMESPACE)
-    .option('-A, --all-namespaces', 'in all namespaces')
+    .argument('<kind>', 'a kind, such as ippool, ippools or ipp; several as nodes,ippools; or KIND/NAME')
+    .argument('[names...]', 'some resources; without them all of the kind')
+    .addOption(namespaceOption())
+    .addOption(allNamespacesOption())
+    .addOption(selectorOption())
     .addOption(outputOption())
+    .option('-w, --watch', 'go on printing what changes, until Ctrl-C')
     .addOption(storeOption())
-    .addHelpText('after', '\nExamples:\n  muslin get ippools -o wide\n  muslin get node host-a -o yaml')
-    .action(async (word: string, name: string | undefined, options: GetOptions, command: Command) => {
-      const target = targetOf(word, name === undefined ? [] : [name]);
-      await withStore(command, (store) => get(store, target, options, outputOf(command)));
+    .addHelpText(
+      'after',
+      '\nExamples:\n  muslin get nodes,ippools -o wide\n  muslin get node host-a -o yaml\n  muslin get wep -A -l \'app == "web"\' -w' +
+        "\n  muslin get ippools -o jsonpath='{.items[*].spec.cidr}'",
+    )
+    .action(async (word: string, names: string[], options: GetOptions, command: Command) => {
+      const target = targetOf([word, ...names], options);
+      const output = outputOf(command);
+      await withStore(command, (store) =>
+        options.watch === true
+          ? watchAndPrint(store, target, options.output, output)
+          : get(store, target, options.output, output),
+      );
     });
 }
 
-async function get(store: Store, { kind, names }: Target, options: GetOptions, output: Output): Promise<void> {
-  const [name] = names;
-  if (name !== undefined) {
-    if (options.allNamespaces)
-      throw new CommandError(EXIT_CODE.usage, 'a name is in one namespace: leave out -A or NAME');
-    const entry = await store.get(keyOfNamed(kind, name, options.namespace));
-    if (entry === undefined) throw notFound(kind, name, options.namespace);
-    const reading = resourceOfEntry(entry);
-    if (!reading.ok) throw new CommandError(EXIT_CODE.failure, reading.problem);
-    output.result(formatResource(kind, reading.resource, options.output));
-    return;
+async function get(store: Store, target: Target, format: Format, output: Output): Promise<void> {
+  if (target.by === 'name') return getNamed(store, target.items, format, output);
+  const groups: Group[] = [];
+  for (const kind of target.kinds) {
+    const showNamespace = kind.namespaced && target.namespace === undefined;
+    groups.push({ kind, showNamespace, resources: await readKind(store, kind, target, output) });
   }
-  const everywhere = options.allNamespaces === true && kind.namespaced;
-  const namespace = kind.namespaced && !everywhere ? options.namespace : undefined;
-  const { entries } = await store.list(kindPrefix(kind.kind, namespace));
-  const resources: AnyResource[] = [];
-  for (const entry of entries) {
-    const reading = resourceOfEntry(entry);
-    if (reading.ok) resources.push(reading.resource);
-    else output.talk(`warning: left out: ${reading.problem}\n`);
+  if (format.name !== 'table' && format.name !== 'wide') return output.result(formatGroups(groups, format));
+  const present = groups.filter(({ resources }) => resources.length > 0);
+  if (present.length > 0) return output.result(formatGroups(present, format));
+  const place = target.namespace !== undefined && target.kinds.every(({ namespaced }) => namespaced);
+  const names = target.kinds.map(({ plural }) => plural).join(', ');
+  output.talk(`no ${names}${place ? ` in namespace ${target.namespace}` : ''}\n`);
+}
+
+async function getNamed(store: Store, items: readonly Named[], format: Format, output: Output): Promise<void> {
+  const found = new Map<Named['kind'], AnyResource[]>();
+  const missing: string[] = [];
+  for (const named of items) {
+    const entry = await store.get(named.key);
+    if (entry === undefined) missing.push(notFound(named).message);
+    else found.set(named.kind, [...(found.get(named.kind) ?? []), resourceIn(entry)]);
   }
-  const isText = options.output === 'table' || options.output === 'wide';
-  if (resources.length === 0 && isText) {
-    output.talk(`no ${kind.plural}${namespace === undefined ? '' : ` in namespace ${namespace}`}\n`);
-    return;
-  }
-  output.result(formatResources(kind, resources, options.output, everywhere));
+  const groups = [...found].map(([kind, resources]) => ({ kind, resources, showNamespace: false }));
+  const [first] = groups;
+  const [only] = first?.resources ?? [];
+  if (first !== undefined && only !== undefined && items.length === 1)
+    output.result(formatResource(first.kind, only, format));
+  else if (groups.length > 0) output.result(formatGroups(groups, format));
+  if (missing.length > 0) throw new CommandError(EXIT_CODE.notFound, missing.join('\n'));
 }

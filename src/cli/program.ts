@@ -38,7 +38,7 @@ export async function buildProgram(words: readonly string[]): Promise<Command> {
     if (command.description() === '') command.description(row.summary);
     const parent = second === undefined ? program : (groups.get(first) ?? addGroup(program, first));
     if (second !== undefined) groups.set(first, parent);
-    parent.addCommand(command.exitOverride());
+    parent.addCommand(command.exitOverride(), { hidden: row.hidden === true });
   }
   return program;
 }

@@ -5,99 +5,11 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { Command } from 'commander';
-import { resourceKey } from '../model/resource-key.ts';
-import { openSqliteStore } from '../store/sqlite.ts';
-import type { Json, Store } from '../store/store.ts';
-import { applyCommand } from './apply.ts';
-import { deleteCommand } from './delete.ts';
-import { CommandError } from './exit-code.ts';
-import { getCommand } from './get.ts';
-
-const root = mkdtempSync(join(tmpdir(), 'muslin-test-cli-'));
-after(() => rmSync(root, { recursive: true, force: true }));
-let directories = 0;
-
-interface Run {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly exitCode: number;
-}
-
-interface Bench {
-  readonly directory: string;
-  readonly url: string;
-  /** Runs `muslin ARGUMENTS --store URL`. */
-  readonly run: (...words: string[]) => Promise<Run>;
-  /** Writes a file into the directory and says its path. */
-  readonly file: (name: string, text: string) => string;
-  readonly withStore: <Result>(work: (store: Store) => Promise<Result>) => Promise<Result>;
-}
-
-function bench(): Bench {
-  directories += 1;
-  const directory = join(root, String(directories));
-  mkdirSync(directory);
-  const url = join(directory, 'store.db');
-  return {
-    directory,
-    url,
-    run: (...words) => run([...words, '--store', url]),
-    file: (name, text) => {
-      writeFileSync(join(directory, name), text);
-      return join(directory, name);
-    },
-    withStore: async (work) => {
-      const store = openSqliteStore(url);
-      try {
-        return await work(store);
-      } finally {
-        await store.close();
-      }
-    },
-  };
-}
-
-async function run(words: readonly string[]): Promise<Run> {
-  let stdout = '';
-  let stderr = '';
-  const program = new Command('muslin');
-  for (const command of [getCommand(), applyCommand(), deleteCommand()]) {
-    command.exitOverride().configureOutput({
-      writeOut: (text) => {
-        stdout += text;
-      },
-      writeErr: (text) => {
-        stderr += text;
-      },
-    });
-    program.addCommand(command);
-  }
-  try {
-    await program.parseAsync(words, { from: 'user' });
-    return { stdout, stderr, exitCode: 0 };
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    return { stdout, stderr: stderr + error.message, exitCode: error.exitCode };
-  }
-}
+import { test } from 'node:test';
+import { bench, pool, put, root, run } from './command-bench.suite.ts';
 
 const HEAD = 'apiVersion: projectcalico.org/v3\n';
-
-function pool(name: string, cidr: string, more = ''): string {
-  return `---\n${HEAD}kind: IPPool\nmetadata:\n  name: ${name}\nspec:\n  cidr: ${cidr}\n${more}`;
-}
-
-async function put(store: Store, kind: string, name: string, spec: Json, namespace?: string): Promise<void> {
-  const metadata = namespace === undefined ? { name } : { name, namespace };
-  const value = { apiVersion: 'projectcalico.org/v3', kind, metadata, spec };
-  const key = resourceKey({ kind, ...metadata });
-  await store.transact({ expect: [], writes: [{ kind: 'put', key, value }] });
-}
 
 test('apply creates, configures, and leaves alone what is as it should be', async () => {
   const { run, file } = bench();
@@ -188,6 +100,46 @@ test('nothing is applied when anything is wrong, and all of it is said', async (
     /2.yml:7:9: spec.cidr: "10.1.0.1\/16" has host bits set; write 10.1.0.0\/16\n.*3.json:1:10: kind: unknown kind "Nod"; did you mean Node\?/,
   );
   assert.equal((await run('get', 'ippools', '-o', 'name')).stdout, '');
+});
+
+test('apply --lenient leaves out what it does not know, and says so; without it that is an error', async () => {
+  const { run, file } = bench();
+  const path = file('a.yaml', `${pool('a', '10.0.0.0/16')}  natOutgoin: true\n`);
+  const strict = await run('apply', '-f', path);
+  assert.equal(strict.exitCode, 2);
+  const warning = 'a.yaml:8:3: spec.natOutgoin: unknown field; did you mean natOutgoing?';
+  assert.ok(strict.stderr.includes(warning), strict.stderr);
+  const lenient = await run('apply', '--lenient', '-f', path);
+  assert.equal(lenient.exitCode, 0, lenient.stderr);
+  assert.equal(lenient.stdout, 'ippool/a created\n');
+  assert.match(lenient.stderr, /^warning: .*a.yaml:8:3: spec.natOutgoin: .*; left out\n$/);
+});
+
+test('-n says where resources of files are that do not say; what says otherwise is refused', async () => {
+  const { run, file } = bench();
+  const set = (more: string) =>
+    `apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: { name: s${more} }\nspec: {}\n`;
+  const path = file('set.yaml', set(''));
+  for (const verb of ['create', 'apply', 'replace']) {
+    assert.equal((await run(verb, '-f', path, '-n', 'blue')).exitCode, 0, verb);
+  }
+  assert.match((await run('get', 'netsets', '-A')).stdout, /^NAMESPACE.*\nblue +s\b/);
+  const elsewhere = await run('apply', '-n', 'blue', '-f', file('other.yaml', set(', namespace: green')));
+  assert.equal(elsewhere.exitCode, 2);
+  assert.match(elsewhere.stderr, /other\.yaml:3:\d+: metadata\.namespace: "green" is not "blue"/);
+  assert.equal((await run('delete', '-f', path)).exitCode, 3, 'in the default namespace there is none');
+  assert.equal((await run('delete', '-f', path, '-n', 'blue')).exitCode, 0);
+});
+
+test('--lenient serves the other commands that take files, too', async () => {
+  const { run, file } = bench();
+  const path = file('a.yaml', `${pool('a', '10.0.0.0/16')}  natOutgoin: true\n`);
+  for (const verb of ['diff', 'create', 'replace']) {
+    assert.equal((await run(verb, '-f', path)).exitCode, 2, verb);
+    const lenient = await run(verb, '--lenient', '-f', path);
+    assert.equal(lenient.exitCode, verb === 'diff' ? 10 : 0, `${verb}: ${lenient.stderr}`);
+    assert.match(lenient.stderr, /^warning: .*natOutgoin.*; left out\n$/);
+  }
 });
 
 interface Refusal {

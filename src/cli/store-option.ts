@@ -23,9 +23,8 @@ export function storeOption(): Option {
 
 /** Opens the command's store, hands it to `work`, and closes it. Store errors become CommandErrors. */
 export async function withStore<Result>(command: Command, work: (store: Store) => Promise<Result>): Promise<Result> {
-  const { store: flag } = command.optsWithGlobals<{ store?: string }>();
   try {
-    const store = await openStore(flag ?? environmentStore() ?? configuredStore(CONFIGURATION_FILE));
+    const store = await openStore(chosenStore(command.optsWithGlobals<{ store?: string }>().store));
     try {
       return await work(store);
     } finally {
@@ -36,14 +35,36 @@ export async function withStore<Result>(command: Command, work: (store: Store) =
   }
 }
 
+/** The store's address, given what --store says. A configuration file that is wrong stops nobody who needs it not. */
+export function chosenStore(flag: string | undefined): string {
+  return flag ?? environmentStore() ?? configuredStore(CONFIGURATION_FILE) ?? DEFAULT_STORE;
+}
+
+export interface StoreCandidate {
+  /** What may choose a store. */
+  readonly from: string;
+  /** What it has chosen; undefined when it is not set. */
+  readonly value: string | undefined;
+}
+
+/** All that may choose a store, the strongest first, as `chosenStore` goes through it. */
+export function storeCandidates(flag: string | undefined): StoreCandidate[] {
+  return [
+    { from: '--store', value: flag },
+    { from: 'MUSLIN_STORE', value: environmentStore() },
+    { from: `store: in ${CONFIGURATION_FILE}`, value: configuredStore(CONFIGURATION_FILE) },
+    { from: 'default', value: DEFAULT_STORE },
+  ];
+}
+
 /** A variable that is empty counts as not set, as everywhere in the shell. */
 function environmentStore(): string | undefined {
   return process.env['MUSLIN_STORE'] || undefined;
 }
 
-/** The store that the file names; the default when there is no such file. */
-function configuredStore(path: string): string {
-  if (!existsSync(path)) return DEFAULT_STORE;
+/** The store that the file names; undefined when there is no such file. */
+function configuredStore(path: string): string | undefined {
+  if (!existsSync(path)) return undefined;
   try {
     return readAgentConfiguration(path).store;
   } catch (error) {

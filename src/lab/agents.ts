@@ -6,6 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { inNamespace, namespacePath } from '../kernel/network-namespace.ts';
@@ -13,7 +14,8 @@ import { LabError } from './lab-error.ts';
 import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
 import { endProcesses, identify, type ProcessIdentity } from './process.ts';
 
-const PROGRAM = fileURLToPath(new URL('../cli/main.ts', import.meta.url));
+/** The program that we are part of ourselves: main.ts in the source tree, main.js in a bundle. */
+const PROGRAM = fileURLToPath(new URL(`../cli/main${extname(import.meta.filename)}`, import.meta.url));
 
 /** A clean stop takes milliseconds; an agent that hangs gives up by itself after five seconds. */
 const STOP_GRACE_MS = 6_000;
