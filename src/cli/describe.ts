@@ -5,12 +5,14 @@
  */
 import { Command } from 'commander';
 import { wallClockNow } from '../lib/clock.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { SOURCE_ANNOTATION } from '../model/metadata.ts';
 import type { Node } from '../model/node.ts';
 import { entryOfKind } from '../model/resource-entry.ts';
 import { kindPrefix } from '../model/resource-key.ts';
 import type { Store } from '../store/store.ts';
+import { PRESENCE_PREFIX } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { outputOf, yamlText } from './output.ts';
 import { storeOption, withStore } from './store-option.ts';
@@ -141,6 +143,7 @@ async function nodeLines(store: Store, { metadata, spec }: Node): Promise<Lines>
   }
   const { ipv4Address, ipv6Address, asNumber } = spec.bgp ?? {};
   return [
+    ...one('Agent', await agentText(store, metadata.name)),
     ...many(
       'Addresses',
       [ipv4Address, ipv6Address].filter((address) => address !== undefined),
@@ -149,4 +152,13 @@ async function nodeLines(store: Store, { metadata, spec }: Node): Promise<Lines>
     ...many('Blocks', blocks),
     ...many('Endpoints', endpoints),
   ];
+}
+
+/** Whether the node's agent lives, where the store can tell (see keepPresent); undefined where it cannot. */
+async function agentText(store: Store, node: string): Promise<string | undefined> {
+  if (store.keepPresent === undefined) return undefined;
+  const present = await store.get(`${PRESENCE_PREFIX}${node}`);
+  if (present === undefined) return 'not there';
+  const { startedAt, version } = isJsonObject(present.value) ? present.value : {};
+  return `runs since ${String(startedAt)} (muslin ${String(version)})`;
 }

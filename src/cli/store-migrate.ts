@@ -13,7 +13,7 @@ import { Command } from 'commander';
 import { isJsonObject, sameJson } from '../lib/json.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Entry, Store } from '../store/store.ts';
-import { revision } from '../store/store.ts';
+import { PRESENCE_PREFIX, revision } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { untilInterrupted } from './lab-action.ts';
 import type { Output } from './output.ts';
@@ -94,11 +94,11 @@ async function migrate(
   if (source.description === target.description) {
     throw new CommandError(EXIT_CODE.usage, `${source.description}: --from and --to are the same store`);
   }
-  const wanted = (await source.list(EVERYTHING)).entries;
+  const wanted = await lasting(source);
   if (wanted.length === 0) {
     throw new CommandError(EXIT_CODE.usage, `${source.description} holds nothing; is it the right store for --from?`);
   }
-  const present = (await target.list(EVERYTHING)).entries;
+  const present = await lasting(target);
   if (present.length > 0 && options.overwrite !== true) {
     const advice = 'choose an empty store; or --overwrite, which makes it a copy of the source';
     throw new CommandError(
@@ -167,8 +167,8 @@ async function copy(
 
 /** Reads both stores again and compares every entry; says how many there are and their digest. */
 async function compare(source: Store, target: Store, output: Output): Promise<void> {
-  const from = (await source.list(EVERYTHING)).entries;
-  const to = (await target.list(EVERYTHING)).entries;
+  const from = await lasting(source);
+  const to = await lasting(target);
   const different = writesBetween(from, to).map(({ write }) => write.key);
   if (different.length > 0) {
     const named = different.slice(0, NAMED_MAX).join(', ');
@@ -190,6 +190,12 @@ async function compare(source: Store, target: Store, output: Output): Promise<vo
 }
 
 /** SHA-256 over all keys and values, in order of the keys; the order of members in a value does not count. */
+/** All entries but those that say which agents live now, which mean nothing elsewhere. */
+async function lasting(store: Store): Promise<Entry[]> {
+  const { entries } = await store.list(EVERYTHING);
+  return entries.filter(({ key }) => !key.startsWith(PRESENCE_PREFIX));
+}
+
 function digestOf(entries: readonly Entry[]): string {
   const hash = createHash('sha256');
   for (const { key, value } of entries) hash.update(`${key}\n${JSON.stringify(inOrder(value))}\n`);

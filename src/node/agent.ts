@@ -18,6 +18,7 @@ import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { sameIp } from '../net/ip.ts';
 import { openStore } from '../store/open-store.ts';
+import { PRESENCE_PREFIX } from '../store/store.ts';
 import { AddressAllocator } from './address-allocator.ts';
 import type { NodeFacts } from './attachments.ts';
 import { Attachments } from './attachments.ts';
@@ -33,6 +34,9 @@ import { RESOURCES_PREFIX, ResourceFeed } from './resource-feed.ts';
 import { nodeAddresses } from './speaker-configuration.ts';
 import { followStore } from './store-follower.ts';
 import { VERSION } from './version.ts';
+
+/** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
+const PRESENCE_TTL_SECONDS = 15;
 
 export interface RunningAgent {
   close(): Promise<void>;
@@ -82,6 +86,16 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const following = followStore(store, RESOURCES_PREFIX, feed, { signal: stopping.signal, log, random });
   closers.push(
     () => following,
+    () => stopping.abort(),
+  );
+
+  const present = store.keepPresent?.(
+    `${PRESENCE_PREFIX}${node}`,
+    { startedAt, version: VERSION, pid: process.pid },
+    { signal: stopping.signal, ttlSeconds: PRESENCE_TTL_SECONDS },
+  );
+  closers.push(
+    () => present,
     () => stopping.abort(),
   );
 

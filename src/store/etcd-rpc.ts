@@ -35,7 +35,7 @@ interface RangeResponse {
 
 export type RequestOp =
   | { readonly request_range: RangeRequest }
-  | { readonly request_put: { readonly key: Buffer; readonly value: Buffer } }
+  | { readonly request_put: { readonly key: Buffer; readonly value: Buffer; readonly lease?: number } }
   | { readonly request_delete_range: { readonly key: Buffer } };
 
 export interface Compare {
@@ -98,6 +98,10 @@ export const RANGE = method<RangeRequest, RangeResponse>('KV', 'Range');
 export const TXN = method<TxnRequest, TxnResponse>('KV', 'Txn');
 export const COMPACT = method<{ readonly revision: number }, object>('KV', 'Compact');
 export const WATCH = method<WatchRequest, WatchResponse>('Watch', 'Watch');
+export const LEASE_GRANT = method<{ readonly TTL: number; readonly ID: number }, object>('Lease', 'LeaseGrant');
+export const LEASE_REVOKE = method<{ readonly ID: number }, object>('Lease', 'LeaseRevoke');
+/** A life of 0 in the answer: there is no such lease any more. */
+export const LEASE_KEEP_ALIVE = method<{ readonly ID: number }, { readonly TTL: number }>('Lease', 'LeaseKeepAlive');
 export const AUTHENTICATE = method<{ readonly name: string; readonly password: string }, { readonly token: string }>(
   'Auth',
   'Authenticate',

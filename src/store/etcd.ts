@@ -13,13 +13,24 @@ import { parseEtcdAddress } from './etcd-address.ts';
 import { EtcdConnection } from './etcd-connection.ts';
 import { EtcdHistory } from './etcd-history.ts';
 import { EtcdLayout, etcdRevisionOf, revisionOf } from './etcd-layout.ts';
+import { keepPresent } from './etcd-presence.ts';
 import type { Compare, RequestOp, TxnResponse } from './etcd-rpc.ts';
 import { RANGE, TXN } from './etcd-rpc.ts';
 import type { Batch, WatchStream } from './etcd-watch.ts';
 import { openWatchStream } from './etcd-watch.ts';
 import type { CheckedWrite } from './limits.ts';
 import { checkKey, checkPrefix, checkTransaction } from './limits.ts';
-import type { Entry, Listing, Revision, Store, Transaction, TransactionResult, WatchEvent } from './store.ts';
+import type {
+  Entry,
+  Json,
+  Listing,
+  Presence,
+  Revision,
+  Store,
+  Transaction,
+  TransactionResult,
+  WatchEvent,
+} from './store.ts';
 import { StoreError } from './store.ts';
 
 /** Each page makes etcd count what is left of the range, so they are not small; entries are about 1 kB. */
@@ -114,6 +125,11 @@ class EtcdStore implements Store {
       }
     }
     if (!signal.aborted) this.#connection.assertOpen();
+  }
+
+  keepPresent(key: string, value: Json, options: Presence): Promise<void> {
+    checkKey(key);
+    return keepPresent(this.#connection, this.#layout, key, JSON.stringify(value), options);
   }
 
   async close(): Promise<void> {

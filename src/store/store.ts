@@ -91,8 +91,23 @@ export interface Store {
    */
   watch(prefix: string, from: Revision, signal: AbortSignal): AsyncIterable<WatchEvent>;
 
+  /**
+   * Keeps an entry there until the signal aborts, or until this process dies: then it goes by itself, after `ttlSeconds` at
+   * most. Resolves at the end. Only stores that other machines share have it; on one machine there are process numbers.
+   */
+  keepPresent?(key: string, value: Json, options: Presence): Promise<void>;
+
   close(): Promise<void>;
 }
+
+export interface Presence {
+  readonly signal: AbortSignal;
+  /** How long the entry may outlive its writer. */
+  readonly ttlSeconds: number;
+}
+
+/** Under which hosts say that their agents live: `/presence/NODE`. Not a resource, and never copied to another store. */
+export const PRESENCE_PREFIX = '/presence/';
 
 /** The world's error: the store could not do its work. `code` tells what the caller can do about it. */
 export class StoreError extends Error {

@@ -5,6 +5,7 @@
  * transaction, as the suite asks; the driver then keeps nothing for a busy reader, so that slow means slow.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
@@ -442,3 +443,78 @@ describe('what happens to etcd', () => {
       }),
     ));
 });
+
+describe('an entry that its writer keeps present', () => {
+  const KEY = '/presence/host-a';
+
+  test('is there for longer than its lease, and goes at once when the writer says so', () =>
+    withEtcd({}, (etcd) =>
+      withStore(openEtcdStore(`etcd://${etcd.endpoints}/muslin`), async (store) => {
+        const stopping = new AbortController();
+        const kept = store.keepPresent?.(KEY, { pid: 1 }, { signal: stopping.signal, ttlSeconds: 2 });
+        const events = store.watch('/', revision(0), new AbortController().signal);
+        const seen = eventsUntil(events, ({ kind }) => kind === 'removed');
+        const present = await eventsUntil(store.watch('/', revision(0), new AbortController().signal), isPutOf(KEY));
+        assert.equal(present.length, 1);
+        // etcd's own clock: two lives of the lease, during which it is renewed.
+        await leaseLivesPass(etcd, 2);
+        assert.deepEqual((await store.get(KEY))?.value, { pid: 1 });
+        stopping.abort();
+        await kept;
+        assert.equal(await store.get(KEY), undefined);
+        assert.equal((await seen).at(-1)?.kind, 'removed', 'who watches is told');
+      }),
+    ));
+
+  test('goes by itself when the writer is killed', () =>
+    withEtcd({}, (etcd) =>
+      withStore(openEtcdStore(`etcd://${etcd.endpoints}/muslin`), async (store) => {
+        const program = `
+          import { openEtcdStore } from ${JSON.stringify(new URL('../../src/store/etcd.ts', import.meta.url).href)};
+          const store = openEtcdStore(${JSON.stringify(`etcd://${etcd.endpoints}/muslin`)});
+          await store.keepPresent(${JSON.stringify(KEY)}, { pid: process.pid }, { signal: new AbortController().signal, ttlSeconds: 2 });`;
+        const writer = spawn(process.execPath, ['--input-type=module', '-e', program], {
+          stdio: ['ignore', 'ignore', 'inherit'],
+        });
+        await eventsUntil(store.watch('/', revision(0), new AbortController().signal), isPutOf(KEY));
+        assert.deepEqual((await store.get(KEY))?.value, { pid: writer.pid });
+        writer.kill('SIGKILL');
+        const isRemoved = ({ kind }: WatchEvent) => kind === 'removed';
+        await eventsUntil(store.watch('/', revision(0), new AbortController().signal), isRemoved);
+        assert.equal(await store.get(KEY), undefined);
+      }),
+    ));
+
+  test('is put again when its lease has been lost', () =>
+    withEtcd({}, (etcd) =>
+      withStore(openEtcdStore(`etcd://${etcd.endpoints}/muslin`), async (store) => {
+        const stopping = new AbortController();
+        const kept = store.keepPresent?.(KEY, 1, { signal: stopping.signal, ttlSeconds: 2 });
+        await eventsUntil(store.watch('/', revision(0), new AbortController().signal), isPutOf(KEY));
+        await etcd.rpc('kv/deleterange', { key: Buffer.from(`/muslin${KEY}`).toString('base64') });
+        await revokeAllLeases(etcd);
+        const { revision: from } = await store.list('/');
+        await eventsUntil(store.watch('/', from, new AbortController().signal), isPutOf(KEY));
+        stopping.abort();
+        await kept;
+      }),
+    ));
+});
+
+/** Waits until a lease of etcd's own with this life, granted now, has run out as often as asked. */
+async function leaseLivesPass(etcd: TestEtcd, times: number): Promise<void> {
+  for (let time = 0; time < times; time++) {
+    const { ID } = (await etcd.rpc('lease/grant', { TTL: 2 })) as unknown as { readonly ID: string };
+    let left = 2;
+    // Zero is left out of the answer; -1 says that there is no such lease any more.
+    while (left >= 0)
+      left = Number(((await etcd.rpc('lease/timetolive', { ID })) as { readonly TTL?: string }).TTL ?? 0);
+  }
+}
+
+async function revokeAllLeases(etcd: TestEtcd): Promise<void> {
+  const { leases = [] } = (await etcd.rpc('lease/leases', {})) as unknown as {
+    readonly leases?: readonly { readonly ID: string }[];
+  };
+  for (const { ID } of leases) await etcd.rpc('lease/revoke', { ID });
+}
