@@ -24,7 +24,7 @@ export const COMMANDS: readonly CommandRow[] = [
   {
     path: ['apply'],
     summary: 'create or change resources from a file',
-    load: async () => (await import('./apply.ts')).applyCommand(),
+    load: async () => (await import('./write-files.ts')).applyCommand(),
   },
   {
     path: ['delete'],
@@ -34,12 +34,12 @@ export const COMMANDS: readonly CommandRow[] = [
   {
     path: ['create'],
     summary: 'create resources from a file',
-    load: async () => (await import('./create.ts')).createCommand(),
+    load: async () => (await import('./write-files.ts')).createCommand(),
   },
   {
     path: ['replace'],
     summary: 'replace resources from a file',
-    load: async () => (await import('./replace.ts')).replaceCommand(),
+    load: async () => (await import('./write-files.ts')).replaceCommand(),
   },
   {
     path: ['patch'],

@@ -57,7 +57,7 @@ test('what get prints, apply takes back without changing anything', async () => 
   const program = (call: string) => `
     import { Command } from 'commander';
     import { getCommand } from ${JSON.stringify(new URL('./get.ts', import.meta.url).href)};
-    import { applyCommand } from ${JSON.stringify(new URL('./apply.ts', import.meta.url).href)};
+    import { applyCommand } from ${JSON.stringify(new URL('./write-files.ts', import.meta.url).href)};
     await new Command('muslin').addCommand(getCommand()).addCommand(applyCommand()).parseAsync(${call}, { from: 'user' });`;
   const child = (words: readonly string[], input: string) => {
     const options = { input, encoding: 'utf8', cwd: import.meta.dirname } as const;
