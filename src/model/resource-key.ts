@@ -7,7 +7,8 @@
  */
 import type { Metadata } from './resource.ts';
 
-const ROOT = '/resources/';
+/** Under which all resources lie in the store. */
+export const RESOURCES_PREFIX = '/resources/';
 
 export interface ResourceId {
   readonly kind: string;
@@ -18,7 +19,7 @@ export interface ResourceId {
 
 /** The prefix under which all objects of a kind lie, or those in one of its namespaces. */
 export function kindPrefix(kind: string, namespace?: string): string {
-  return namespace === undefined ? `${ROOT}${kind}/` : `${ROOT}${kind}/${namespace}/`;
+  return namespace === undefined ? `${RESOURCES_PREFIX}${kind}/` : `${RESOURCES_PREFIX}${kind}/${namespace}/`;
 }
 
 export function resourceKey(id: ResourceId): string {
@@ -32,7 +33,7 @@ export function keyOf(resource: { readonly kind: string; readonly metadata: Meta
 
 /** What lies under `key`; undefined when it is no key of a resource. */
 export function parseResourceKey(key: string): ResourceId | undefined {
-  const parts = key.startsWith(ROOT) ? key.slice(ROOT.length).split('/') : [];
+  const parts = key.startsWith(RESOURCES_PREFIX) ? key.slice(RESOURCES_PREFIX.length).split('/') : [];
   const [kind, first, second] = parts;
   if (kind === undefined || first === undefined || parts.includes('') || parts.length > 3) return undefined;
   return second === undefined ? { kind, name: first } : { kind, namespace: first, name: second };

@@ -9,9 +9,7 @@ import type { AttachmentId, PodName } from '../cni/request.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
 import { resourceKey } from '../model/resource-key.ts';
-
-/** Of pods whose runtime knows no namespaces, such as podman's. */
-export const DEFAULT_NAMESPACE = 'default';
+import { DEFAULT_NAMESPACE } from '../model/validate.ts';
 
 /** What an attachment is called: in the store, in the calculation, on the host. */
 export interface Identity {

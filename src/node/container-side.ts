@@ -10,7 +10,7 @@
  * permanent neighbour entry is not cut off; with the entry it does not even have to ask. Duplicate address detection
  * is switched off: an address that IPAM gave is ours, and waiting a second to find out would be felt at each start.
  */
-import { WORKLOAD_GATEWAY } from '../felix/calc/calculation.ts';
+import { WORKLOAD_GATEWAY } from '../felix/desired/desired.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { familyOf, hostPrefix, prefixOf } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';

@@ -18,9 +18,6 @@ import type { Felix } from './felix.ts';
 import { nodeAddresses } from './speaker-configuration.ts';
 import type { StoreListener } from './store-follower.ts';
 
-/** Under which all resources lie in the store. */
-export const RESOURCES_PREFIX = '/resources/';
-
 export class ResourceFeed implements StoreListener {
   readonly #node: string;
   readonly #felix: Felix;

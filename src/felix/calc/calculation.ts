@@ -20,14 +20,12 @@ import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import { containsCidr, familyOf, formatCidr, hostPrefix, parseCidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
-import { addressBits, formatIp, ip } from '../../net/ip.ts';
+import { addressBits, formatIp } from '../../net/ip.ts';
 import type { Announcement, DesiredChanges, DesiredEndpoint, DesiredRoute } from '../desired/desired.ts';
+import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
 import { Candidates } from './candidates.ts';
 import { localEndpoint } from './local-endpoints.ts';
 import { sourceOf } from './provenance.ts';
-
-/** The gateway that every container has; no device bears it. */
-export const WORKLOAD_GATEWAY = ip('169.254.1.1');
 
 /** Whose route holds when several want one destination: a container that is here beats any hearsay. */
 const RANK = { device: 0, gateways: 1, blackhole: 2 } as const;
@@ -108,11 +106,6 @@ export class Calculation {
     const endpoints = new Map([...this.#changedEndpoints].map((id) => [id, this.#endpoints.get(id)] as const));
     this.#changedEndpoints.clear();
     return { endpoints, routes: this.#routes.takeChanges(), announcements: this.#takeAnnouncements() };
-  }
-
-  /** All endpoints on this host, by id. */
-  endpoints(): ReadonlyMap<string, DesiredEndpoint> {
-    return this.#endpoints;
   }
 
   #updateBlackhole(name: string): void {

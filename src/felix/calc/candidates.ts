@@ -31,10 +31,6 @@ export class Candidates<Value> {
     return best?.value;
   }
 
-  winners(): Value[] {
-    return [...this.#byKey.keys()].sort().flatMap((key) => this.winner(key) ?? []);
-  }
-
   /** The winners of all keys that changed since the last call. */
   takeChanges(): Map<string, Value | undefined> {
     const changes = new Map([...this.#changed].map((key) => [key, this.winner(key)] as const));

@@ -10,9 +10,10 @@ import { earlier } from '../../lib/clock.ts';
 import type { Random } from '../../lib/prng.ts';
 import type { ObjectStatus, Operation } from '../../lib/reconciler.ts';
 import { Reconciler } from '../../lib/reconciler.ts';
-import { formatIp, ip } from '../../net/ip.ts';
+import { formatIp } from '../../net/ip.ts';
 import type { IfIndex, Link, NeighbourProxy } from '../../net/kernel-objects.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
+import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
 import type { Interfaces } from './interfaces.ts';
 import { isWorkloadDevice } from './ownership.ts';
 import { deviceSettings, hostSettings, IPV6_FORWARDING } from './settings.ts';
@@ -25,7 +26,6 @@ export interface LinkUp {
   readonly name: string;
 }
 
-const GATEWAY = ip('169.254.1.1');
 /** Values of accept_ra (Linux, ip-sysctl): the first is the default. */
 const HEED_UNLESS_FORWARDING = '1';
 const HEED_ALWAYS = '2';
@@ -109,7 +109,7 @@ export class Devices {
 
   /** The objects of an endpoint's device with their states; the device must be there. */
   statesOf(endpoint: DesiredEndpoint, link: Link): [string, ObjectStatus][] {
-    const proxy = proxyKey({ index: link.index, address: GATEWAY });
+    const proxy = proxyKey({ index: link.index, address: WORKLOAD_GATEWAY });
     return [
       ...[...deviceSettings(endpoint).keys()].map((name): [string, ObjectStatus] => {
         return [`setting ${name}`, this.settings.status(name)];
@@ -138,7 +138,7 @@ export class Devices {
       return;
     }
     const settings = new Map(claims.flatMap((endpoint) => [...deviceSettings(endpoint)]));
-    const proxy = { index: link.index, address: GATEWAY };
+    const proxy = { index: link.index, address: WORKLOAD_GATEWAY };
     if (before !== undefined && before.proxy !== proxyKey(proxy)) this.proxies.setDesired(before.proxy, undefined);
     for (const [setting, value] of settings) this.settings.setDesired(setting, value);
     this.proxies.setDesired(proxyKey(proxy), proxy);

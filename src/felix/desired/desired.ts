@@ -7,6 +7,10 @@
  */
 import type { Cidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
+import { ip } from '../../net/ip.ts';
+
+/** The IPv4 gateway that every container has; no device bears it. */
+export const WORKLOAD_GATEWAY = ip('169.254.1.1');
 
 /** Who asked for it: "WorkloadEndpoint default/a1", "BGP peer 192.168.100.101". */
 export interface Provenance {
