@@ -2,7 +2,8 @@
  * Bundles muslin into build/muslin: what `bin/muslin` runs there starts faster and needs no node_modules but koffi's.
  *
  *   bin/muslin                  the same launcher as in the source tree
- *   program/cli/                main.js, a chunk for each command's imports, and the data that lies beside its source
+ *   program/cli/                main.js, bfd-worker.js for BFD's thread, a chunk for each command's imports, and the data
+ *                               that lies beside its source
  *   package.json, labs/         where the sources find them, two folders up from a chunk
  *   build/cni/muslin            the CNI plugin, when it has been built
  *   node_modules/               koffi and its native library, which cannot be bundled
@@ -44,7 +45,10 @@ try {
  */
 async function bundle(directory: string): Promise<void> {
   await build({
-    entryPoints: [join(REPOSITORY, 'src', 'cli', 'main.ts')],
+    entryPoints: [
+      { in: join(REPOSITORY, 'src', 'cli', 'main.ts'), out: 'main' },
+      { in: join(REPOSITORY, 'src', 'node', 'bfd-worker.ts'), out: 'bfd-worker' },
+    ],
     outdir: directory,
     chunkNames: '[name]-[hash]',
     bundle: true,

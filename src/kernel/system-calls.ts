@@ -14,15 +14,26 @@ import { KernelError } from './kernel.ts';
 type Koffi = typeof import('koffi');
 
 /** Numbers of the Linux ABI that the callers need; from linux/socket.h, linux/netlink.h, linux/sched.h, sys/mount.h. */
+export const AF_INET = 2;
+export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
 export const SO_RCVTIMEO = 20;
+const SO_ATTACH_FILTER = 26;
+export const SO_BINDTODEVICE = 25;
 export const SO_RCVBUFFORCE = 33;
+/** The longest name of a device with its closing zero, from linux/if.h. */
+const IF_NAMESIZE = 16;
 export const MSG_PEEK = 0x02;
 export const MSG_TRUNC = 0x20;
+const SCHED_RR = 2;
+const SCHED_RESET_ON_FORK = 0x40000000;
+const PRIO_PROCESS = 0;
 const CLONE_NEWNET = 0x40000000;
 export const MS_BIND = 0x1000;
 export const MS_REC = 0x4000;
@@ -32,7 +43,29 @@ export const MNT_DETACH = 2;
 interface Functions {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array, length: number): number;
+  listen(fd: number, backlog: number): number;
+  accept4(fd: number, address: Uint8Array, length: Uint32Array, flags: number): number;
+  getsockname(fd: number, address: Uint8Array, length: Uint32Array): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, length: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Uint8Array, length: Uint32Array): number;
+  sendto(
+    fd: number,
+    bytes: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    addressLength: number,
+  ): number;
+  recvfrom(
+    fd: number,
+    buffer: Uint8Array,
+    size: number,
+    flags: number,
+    address: Uint8Array,
+    length: Uint32Array,
+  ): number;
+  if_nametoindex(name: string): number;
+  if_indextoname(index: number, name: Uint8Array): unknown;
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   recv(fd: number, buffer: Uint8Array, length: number, flags: number): number;
   setns(fd: number, kind: number): number;
@@ -40,6 +73,8 @@ interface Functions {
   mount(source: string, target: string, type: string, flags: number, options: null): number;
   umount2(target: string, flags: number): number;
   flock(fd: number, operation: number): number;
+  sched_setscheduler(thread: number, policy: number, parameters: Uint8Array): number;
+  setpriority(which: number, who: number, priority: number): number;
 }
 
 let loaded: { readonly koffi: Koffi; readonly functions: Functions } | undefined;
@@ -53,6 +88,14 @@ function load(): { readonly koffi: Koffi; readonly functions: Functions } {
   const functions: Functions = {
     socket: libc.func('int socket(int, int, int)'),
     bind: libc.func('int bind(int, const void *, uint32_t)'),
+    listen: libc.func('int listen(int, int)'),
+    accept4: libc.func('int accept4(int, void *, void *, int)'),
+    getsockname: libc.func('int getsockname(int, void *, void *)'),
+    getsockopt: libc.func('int getsockopt(int, int, int, void *, void *)'),
+    sendto: libc.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+    recvfrom: libc.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
+    if_nametoindex: libc.func('unsigned int if_nametoindex(const char *)'),
+    if_indextoname: libc.func('void *if_indextoname(unsigned int, void *)'),
     setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
     send: libc.func('intptr_t send(int, const void *, size_t, int)'),
     recv: libc.func('intptr_t recv(int, void *, size_t, int)'),
@@ -61,6 +104,8 @@ function load(): { readonly koffi: Koffi; readonly functions: Functions } {
     mount: libc.func('int mount(const char *, const char *, const char *, unsigned long, const void *)'),
     umount2: libc.func('int umount2(const char *, int)'),
     flock: libc.func('int flock(int, int)'),
+    sched_setscheduler: libc.func('int sched_setscheduler(int, int, const void *)'),
+    setpriority: libc.func('int setpriority(int, int, int)'),
   };
   loaded = { koffi, functions };
   return loaded;
@@ -97,6 +142,71 @@ export function socket(domain: number, type: number, protocol: number): number {
 /** Binds to a sockaddr given as bytes. */
 export function bind(fd: number, address: Uint8Array): void {
   call('bind', (libc) => libc.bind(fd, address, address.length));
+}
+
+/** Makes a bound socket take connections; `backlog` of them may wait to be accepted. */
+export function listen(fd: number, backlog: number): void {
+  call('listen', (libc) => libc.listen(fd, backlog));
+}
+
+/** The next waiting connection's file descriptor; its peer's sockaddr is written into `address`. EAGAIN: none waits. */
+export function accept(fd: number, address: Uint8Array, flags: number): number {
+  const length = Uint32Array.of(address.length);
+  return call('accept', (libc) => libc.accept4(fd, address, length, flags));
+}
+
+/** Writes the socket's own sockaddr into `address`. */
+export function socketName(fd: number, address: Uint8Array): void {
+  const length = Uint32Array.of(address.length);
+  call('getsockname', (libc) => libc.getsockname(fd, address, length));
+}
+
+/** Reads a socket option into `value`; gives how many bytes it has. */
+export function socketOption(fd: number, level: number, option: number, value: Uint8Array): number {
+  const length = Uint32Array.of(value.length);
+  call(`getsockopt ${level}/${option}`, (libc) => libc.getsockopt(fd, level, option, value, length));
+  return length[0] ?? 0;
+}
+
+/** The index of the thread's namespace's device of that name; 0 when there is none. */
+export function interfaceIndex(name: string): number {
+  return load().functions.if_nametoindex(name);
+}
+
+/** The device's name; undefined when there is none of that index. */
+export function interfaceName(index: number): string | undefined {
+  const name = new Uint8Array(IF_NAMESIZE);
+  if (load().functions.if_indextoname(index, name) === null) return undefined;
+  return new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
+}
+
+/** Sends one datagram to a sockaddr given as bytes. */
+export function sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): void {
+  call('sendto', (libc) => libc.sendto(fd, bytes, bytes.length, 0, address, address.length));
+}
+
+/** Receives one datagram into `buffer` and its sender's sockaddr into `address`; gives its length. EAGAIN: none waits. */
+export function receiveFrom(fd: number, buffer: Uint8Array, address: Uint8Array): number {
+  const length = Uint32Array.of(address.length);
+  return call('recvfrom', (libc) => libc.recvfrom(fd, buffer, buffer.length, 0, address, length));
+}
+
+/** Has a classic BPF program (struct sock_filter each 8 bytes) decide which packets a socket gets. */
+export function attachSocketFilter(fd: number, program: Uint8Array): void {
+  // struct sock_fprog: how many instructions, and, aligned to 8 bytes, where.
+  const description = BigUint64Array.of(BigInt(program.length / 8), load().koffi.address(program));
+  setSocketOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, new Uint8Array(description.buffer));
+}
+
+/** Has the calling thread run before all threads of ordinary priority; its children do not inherit it. */
+export function setRealTimePriority(priority: number): void {
+  const parameters = new Uint8Array(Int32Array.of(priority).buffer);
+  call('sched_setscheduler', (libc) => libc.sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, parameters));
+}
+
+/** Gives the calling thread alone (which is what 0 means on Linux) another share of the CPU, -20 being the largest. */
+export function setNiceness(niceness: number): void {
+  call('setpriority', (libc) => libc.setpriority(PRIO_PROCESS, 0, niceness));
 }
 
 /** Sets a socket option to a C struct given as bytes. */

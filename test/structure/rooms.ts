@@ -15,7 +15,7 @@ export interface Room {
   readonly reason: string;
 }
 
-const BELOW_NODE = ['lib', 'net', 'model', 'bgp', 'ipam', 'felix/desired', 'felix/calc', 'felix/dataplane'];
+const BELOW_NODE = ['lib', 'net', 'model', 'bgp', 'bfd', 'ipam', 'felix/desired', 'felix/calc', 'felix/dataplane'];
 
 export const ROOMS: readonly Room[] = [
   {
@@ -41,6 +41,12 @@ export const ROOMS: readonly Room[] = [
     imports: ['lib', 'net'],
     io: false,
     reason: 'the speaker stands alone and knows no resource: node translates resources into its configuration',
+  },
+  {
+    name: 'bfd',
+    imports: ['lib', 'net'],
+    io: false,
+    reason: 'liveness of a path is no business of BGP alone: node tells the speaker what BFD has noticed',
   },
   {
     name: 'ipam',
