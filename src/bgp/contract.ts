@@ -1,17 +1,20 @@
 /**
  * The speaker from outside: what it is told, what it wants done.
  *
- * The speaker is a machine without I/O: `handle(now, event)` returns all that follows from the event, and `nextTimer()`
- * says when it wants a `tick`. It knows no socket (connections are numbers), no resource and no
- * kernel. Malformed bytes from a peer are values inside; nothing a peer sends makes it throw.
+ * The speaker is a machine without I/O: `handle(now, event)` returns all that follows from the event, `nextTimer()` says when
+ * it wants a `tick`, and while `hasWork()` holds it wants `work` as soon as everything that lies ready has been read: routes
+ * are decided and sent there, in slices that never take long. It knows no socket (connections are numbers), no resource
+ * and no kernel. Malformed bytes from a peer are values inside; nothing a peer sends makes it throw.
  *
- *      shell ── connected, received, closed, tick, configure, announce ──► speaker
- *      shell ◄── connect, send, close, best, session ───────────────────── speaker
+ *      shell ── connected, received, closed, tick, work, configure, announce ──► speaker
+ *      shell ◄── connect, send, close, best, session, bfd ────────────────────── speaker
  */
 import type { Brand } from '../lib/brand.ts';
-import type { Asn, RouterId } from '../net/asn.ts';
 import type { Cidr } from '../net/cidr.ts';
-import type { Family, Ip } from '../net/ip.ts';
+import type { Ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
+import type { Negotiated } from './negotiated.ts';
+import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 
 /**
  * One TCP connection; never used twice. The side that begins it gives the number: the speaker even ones to those it asks
@@ -23,29 +26,38 @@ export function connectionId(value: number): ConnectionId {
   return value as ConnectionId;
 }
 
-export interface PeerConfig {
-  /** The peer's address: also what tells peers apart. */
-  readonly address: Ip;
-  readonly port: number;
-  readonly asn: Asn;
-  /** Never dial; wait for the peer to. Mesh pairs have one such side, so that connections do not collide. */
-  readonly passive: boolean;
-  readonly families: readonly Family[];
-  /** Where it comes from, for people: "mesh, Node host-b". */
-  readonly description: string;
+/** A peer by its address, and by its device where the address is link-local: "10.0.0.1", "fe80::1%eth0". */
+export type PeerName = Brand<string, 'PeerName'>;
+
+export function peerName({ address, device }: { readonly address: Ip; readonly device: string | undefined }): PeerName {
+  return (device === undefined ? formatIp(address) : `${formatIp(address)}%${device}`) as PeerName;
 }
 
-export interface SpeakerConfig {
-  readonly asn: Asn;
-  readonly routerId: RouterId;
-  /** Our address as next hop for what we announce, a family each; a family without one is not announced. */
-  readonly nextHops: Readonly<Partial<Record<Family, Ip>>>;
-  readonly peers: readonly PeerConfig[];
-  /** Offered hold time in seconds: 0, or 3 and more (RFC 4271 section 4.2). */
-  readonly holdTimeSeconds: number;
-  /** How long helpers keep our routes while we restart (RFC 4724), 0 … 4095 seconds. */
-  readonly restartTimeSeconds: number;
+/** A prefix that we originate. */
+export interface Origination {
+  readonly prefix: Cidr;
+  /** The device that packets to it leave by, for policy; undefined for a block. */
+  readonly device: string | undefined;
+  readonly communities: readonly number[];
+  readonly largeCommunities: readonly (readonly [number, number, number])[];
+  /** Undefined for the default of 100. */
+  readonly localPreference: number | undefined;
 }
+
+/** Where packets to a prefix go. */
+export interface Gateway {
+  readonly address: Ip;
+  /** The device of a link-local gateway; undefined where the subnets tell it. */
+  readonly device: string | undefined;
+}
+
+/** What an operator may do to a session; `communication` is sent along (RFC 9003). */
+export type PeerCommand =
+  | { readonly kind: 'reset'; readonly communication: string }
+  /** Asks the peer for all its routes again (RFC 2918). */
+  | { readonly kind: 'refreshIn' }
+  /** Sends it all of ours again. */
+  | { readonly kind: 'refreshOut' };
 
 export type SpeakerEvent =
   /** The whole configuration anew; only sessions that it concerns are touched. */
@@ -54,75 +66,73 @@ export type SpeakerEvent =
   | { readonly kind: 'connected'; readonly connection: ConnectionId; readonly localAddress: Ip }
   /** The outgoing connection could not be made. */
   | { readonly kind: 'connectFailed'; readonly connection: ConnectionId; readonly reason: string }
-  /** Somebody dialled us. */
+  /** Somebody dialled us; `device` is that of a link-local address. */
   | {
       readonly kind: 'accepted';
       readonly connection: ConnectionId;
       readonly peerAddress: Ip;
       readonly localAddress: Ip;
+      readonly device: string | undefined;
     }
   /** Bytes, cut anywhere. The speaker copies what it keeps. */
   | { readonly kind: 'received'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
+  /** The peer reads too slowly: no more UPDATEs for now. */
+  | { readonly kind: 'blocked'; readonly connection: ConnectionId }
+  /** It has read on. */
+  | { readonly kind: 'drained'; readonly connection: ConnectionId }
   | { readonly kind: 'tick' }
+  | { readonly kind: 'work' }
   /** The complete set of prefixes that we originate, replacing the set before. */
-  | { readonly kind: 'announce'; readonly prefixes: readonly Cidr[] };
+  | { readonly kind: 'announce'; readonly originations: readonly Origination[] }
+  /** BFD has noticed that packets no longer get to the peer. */
+  | { readonly kind: 'bfdDown'; readonly peer: PeerName; readonly reason: string }
+  | { readonly kind: 'command'; readonly peer: PeerName; readonly command: PeerCommand };
 
 export type SpeakerOutput =
-  /** Dial this address and give the connection this number. */
-  | { readonly kind: 'connect'; readonly connection: ConnectionId; readonly address: Ip; readonly port: number }
+  /** Dial this peer and give the connection this number. */
+  | { readonly kind: 'connect'; readonly connection: ConnectionId; readonly peer: PeerConfig }
+  /** The bytes are not changed any more, and may be shared by several connections. */
   | { readonly kind: 'send'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   /** Close after what was sent has gone out; `reason` is for the log. */
   | { readonly kind: 'close'; readonly connection: ConnectionId; readonly reason: string }
   /** The best way to a prefix changed; no gateways means that there is none any more. */
-  | { readonly kind: 'best'; readonly prefix: Cidr; readonly gateways: readonly Ip[]; readonly peer: Ip | undefined }
+  | {
+      readonly kind: 'best';
+      readonly prefix: Cidr;
+      readonly gateways: readonly Gateway[];
+      /** An aggregate of ours: packets that no more specific route takes are to be discarded. */
+      readonly discard: boolean;
+      readonly peer: Ip | undefined;
+    }
   /** A session changed state. One line in the log. */
   | {
       readonly kind: 'session';
-      readonly peer: Ip;
+      readonly peer: PeerName;
       readonly from: SessionState;
       readonly to: SessionState;
       readonly reason: string;
     }
+  /** Watch the path to this peer, or (undefined) watch it no more. */
+  | {
+      readonly kind: 'bfd';
+      readonly peer: PeerConfig;
+      readonly watch: { readonly localAddress: Ip } | undefined;
+    }
   /** Something a person should know: a malformed attribute and what was done about it, a refused connection. */
-  | { readonly kind: 'notice'; readonly peer: Ip | undefined; readonly message: string }
+  | { readonly kind: 'notice'; readonly peer: PeerName | undefined; readonly message: string }
+  /** For a collector (RFC 7854), only while the configuration `monitors`; once it does, an `up` for each Established peer. */
+  | { readonly kind: 'monitor'; readonly peer: PeerName; readonly event: MonitorEvent }
   /**
    * Every configured peer has either sent its End-of-RIB, or given no hope of it in time: what is still in the kernel
    * from before our start and not confirmed since may go. Emitted once.
    */
   | { readonly kind: 'initialConvergence' };
 
+export type MonitorEvent =
+  | { readonly kind: 'up'; readonly negotiated: Negotiated; readonly config: PeerConfig }
+  /** The body of an UPDATE as it came, before any policy. */
+  | { readonly kind: 'update'; readonly body: Uint8Array }
+  | { readonly kind: 'down'; readonly reason: string };
+
 export type SessionState = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established';
-
-/** One peer, as `muslin bgp peers` shows it. */
-export interface PeerView {
-  readonly address: string;
-  readonly asn: number;
-  readonly description: string;
-  readonly state: SessionState;
-  /** Milliseconds spent in this state. */
-  readonly forMs: number;
-  /** Why it is not established, or what ended the last session; "" when there is nothing to say. */
-  readonly lastError: string;
-  readonly prefixesReceived: number;
-  readonly prefixesSent: number;
-  readonly holdTimeSeconds: number | undefined;
-  readonly routerId: string | undefined;
-  /** Routes are kept though the peer is away: it said that it would restart. */
-  readonly stale: boolean;
-}
-
-/** One candidate for a prefix, as `muslin bgp routes` shows it. */
-export interface RouteView {
-  readonly prefix: string;
-  /** The peer's address, or "local". */
-  readonly from: string;
-  readonly nextHop: string;
-  readonly best: boolean;
-  readonly stale: boolean;
-  readonly asPath: string;
-  readonly localPreference: number | undefined;
-  readonly origin: 'igp' | 'egp' | 'incomplete';
-  readonly med: number | undefined;
-  readonly communities: readonly string[];
-}

@@ -1,38 +1,59 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asn, routerIdFromIp } from '../net/asn.ts';
-import { cidr } from '../net/cidr.ts';
 import { formatIp, ip } from '../net/ip.ts';
+import { AttributeSet, LOCAL_SOURCE, type Source } from './attribute-sets.ts';
 import type { PathAttributes } from './attributes.ts';
-import { decide } from './decide.ts';
-import { originate } from './export.ts';
-import type { Route, RouteSource } from './route.ts';
+import { type Candidate, decide, ranked, whyLost } from './decide.ts';
+import { PLAIN_ATTRIBUTES } from './originations.ts';
+import { gatewaysOf } from './settlement.ts';
+import { judgeUsability } from './usability.ts';
 
-const SELF = { asn: asn(64512), routerId: routerIdFromIp(ip('10.0.0.100')), addresses: [ip('10.0.0.100')] };
-const PREFIX = cidr('172.17.9.0/24');
+const SELF = {
+  asn: asn(64512),
+  routerId: routerIdFromIp(ip('10.0.0.100')),
+  clusterId: 77,
+  addresses: [ip('10.0.0.100')],
+};
 
-function route(from: string, attributes: Partial<PathAttributes> = {}, more: Partial<RouteSource> = {}): Route {
-  const source: RouteSource = {
-    kind: 'peer',
+let paths = 0;
+
+function candidate(source: Source, attributes: PathAttributes): Candidate {
+  const set = new AttributeSet({
+    id: 0,
+    family: 4,
+    source,
+    attributes,
+    device: undefined,
+    contents: new Uint8Array(0),
+    hash: 0,
+  });
+  judgeUsability(set, SELF);
+  return { path: paths++, set, pathId: 0 };
+}
+
+function route(from: string, attributes: Partial<PathAttributes> = {}, more: Partial<Source> = {}): Candidate {
+  const source: Source = {
+    slot: 1,
+    name: from,
     address: ip(from),
+    device: undefined,
     external: false,
     routerId: routerIdFromIp(ip(from)),
     localAddress: ip('10.0.0.200'),
+    reflectorClient: false,
+    allowedOwnAsns: 0,
     ...more,
-  } as RouteSource; // `more` changes fields of a peer only
-  return {
-    prefix: PREFIX,
-    key: '',
-    source,
-    attributes: { ...originate(ip(from)), localPreference: undefined, ...attributes },
   };
+  return candidate(source, { ...PLAIN_ATTRIBUTES, nextHop: ip(from), ...attributes });
 }
 
-const LOCAL: Route = { prefix: PREFIX, key: '', source: { kind: 'local' }, attributes: originate(ip('10.0.0.100')) };
+const LOCAL = candidate(LOCAL_SOURCE, PLAIN_ATTRIBUTES);
 const EXTERNAL = { external: true } as const;
 const ORIGINATOR = routerIdFromIp(ip('9.0.0.1'));
 
-const ROWS: [step: string, better: Route, worse: Route, ...others: Route[]][] = [
+const ROWS: [step: string, better: Candidate, worse: Candidate][] = [
+  ['not long-lived stale', route('10.0.0.2'), route('10.0.0.1', { communities: [0xffff0006], localPreference: 900 })],
   ['locally originated', LOCAL, route('10.0.0.1', { localPreference: 1000 })],
   ['highest LOCAL_PREF', route('10.0.0.2', { localPreference: 101, asPath: [1, 2] }), route('10.0.0.1')],
   ['shortest AS_PATH', route('10.0.0.2', { asPath: [1], origin: 2 }), route('10.0.0.1', { asPath: [1, 2] })],
@@ -62,7 +83,7 @@ for (const [step, better, worse] of ROWS) {
       [better, worse],
       [worse, better],
     ]) {
-      const decision = decide(routes, SELF);
+      const decision = decide(routes);
       assert.equal(decision.best, better);
       assert.equal(decision.decidedBy, step);
     }
@@ -79,25 +100,25 @@ test('RFC 4271 9.1.2.2 c: MED decides alike in every order of three routes where
     [third, first, second],
     [third, second, first],
   ]) {
-    assert.equal(decide(order, SELF).best, third);
+    assert.equal(decide(order).best, third);
   }
 });
 
-const UNUSABLE: [title: string, route: Route][] = [
+const UNUSABLE: [title: string, route: Candidate][] = [
   ['our own AS in its path', route('10.0.0.1', { asPath: [1, 64512] })],
   ['our own identifier as originator', route('10.0.0.1', { originatorId: SELF.routerId })],
-  ['our own identifier in its cluster list', route('10.0.0.1', { clusterList: [SELF.routerId] })],
+  ['our own cluster in its cluster list', route('10.0.0.1', { clusterList: [1, SELF.clusterId] })],
   ['our own address as next hop', route('10.0.0.1', { nextHop: ip('10.0.0.100') })],
   ['our end of the session as next hop', route('10.0.0.1', { nextHop: ip('10.0.0.200') })],
   ...['0.0.0.0', '127.0.0.1', '224.0.0.5', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1'].map(
-    (nextHop): [string, Route] => [`the next hop ${nextHop}`, route('10.0.0.1', { nextHop: ip(nextHop) })],
+    (nextHop): [string, Candidate] => [`the next hop ${nextHop}`, route('10.0.0.1', { nextHop: ip(nextHop) })],
   ),
 ];
 for (const [title, bad] of UNUSABLE) {
   test(`RFC 4271 9.1.2: a route with ${title} is not used`, () => {
-    assert.deepEqual(decide([bad], SELF), { best: undefined, gateways: [], decidedBy: '' });
+    assert.deepEqual(decide([bad]), { best: undefined, equals: [], decidedBy: '' });
     const good = route('10.0.0.9');
-    assert.equal(decide([bad, good], SELF).best, good);
+    assert.equal(decide([bad, good]).best, good);
   });
 }
 
@@ -108,10 +129,44 @@ test('RFC 7938 6.3: routes of equal merit serve together, each gateway once; wor
     route('10.0.0.2', { nextHop: ip('10.0.0.1') }),
     route('10.0.0.4', { localPreference: 50 }),
   ];
-  const decision = decide(routes, SELF);
-  assert.deepEqual(decision.gateways.map(formatIp), ['10.0.0.1', '10.0.0.3']);
-  assert.equal(decision.best, routes[1]);
+  const { best, equals } = decide(routes);
+  assert.equal(best, routes[1]);
+  assert.ok(best !== undefined);
+  const texts = (max: number): string[] => gatewaysOf(best.set, equals, max).map(({ address }) => formatIp(address));
+  assert.deepEqual(texts(64), ['10.0.0.1', '10.0.0.3']);
+  assert.deepEqual(texts(1), ['10.0.0.1']);
 });
 
-test('a prefix of our own has no gateways', () =>
-  assert.deepEqual(decide([LOCAL, route('10.0.0.1')], SELF).gateways, []));
+test('a prefix of our own has no gateways', () => {
+  const { best, equals } = decide([LOCAL, route('10.0.0.1')]);
+  assert.deepEqual(best === undefined ? undefined : gatewaysOf(best.set, equals, 64), []);
+});
+
+test('RFC 4271 9.1.2 a: our own AS number is allowed as often as it is configured', () => {
+  const allowed = { allowedOwnAsns: 1 };
+  assert.equal(route('10.0.0.1', { asPath: [1, 64512] }, allowed).set.unusable, undefined);
+  assert.match(route('10.0.0.1', { asPath: [64512, 1, 64512] }, allowed).set.unusable ?? '', /our own AS/);
+});
+
+test('a link-local next hop is used where the peer is on a device', () => {
+  const nextHop = ip('fe80::1');
+  assert.equal(route('10.0.0.1', { nextHop }, { device: 'eth0' }).set.unusable, undefined);
+});
+
+test('RFC 7911: paths are ranked as if the better ones were not there', () => {
+  const [first, second, third] = [
+    route('10.0.0.3', { med: 0 }),
+    route('10.0.0.1', { asPath: [1] }),
+    route('10.0.0.2', { asPath: [1, 2] }),
+  ];
+  assert.deepEqual(ranked([third, second, first], 2), [first, second]);
+  assert.deepEqual(ranked([third, second, first], 9), [first, second, third]);
+});
+
+test('a loser is told at which step, with both values', () => {
+  const best = route('10.0.0.2', { asPath: [1] });
+  const loser = route('10.0.0.1', { asPath: [1, 2, 3] });
+  assert.equal(whyLost([loser, best], loser), 'shortest AS_PATH (3, the best has 1)');
+  const lower = route('10.0.0.1', { localPreference: 50 });
+  assert.equal(whyLost([lower, best], lower), 'highest LOCAL_PREF (50, the best has 100)');
+});

@@ -4,133 +4,133 @@
  * First what may not be used at all is set aside. Then each step, in the order of the RFC, keeps the routes that are best
  * by its measure, until one is left. Eliminating step by step is what makes MED sound: it compares only routes of the
  * same neighbouring AS, so no order over all routes exists that a sort could use.
- * Our own announcements come before everything, as we know best what is here. Routes that are equal up to the step where
- * only names are compared serve together (ECMP); AS paths then need the same length, not the same content (RFC 7938 section 6.3).
+ * Our own announcements come before everything but age, as we know best what is here. Routes that are equal up to the step
+ * where only names are compared serve together (ECMP); AS paths then need the same length, not the same content (RFC 7938
+ * section 6.3). Most prefixes have one route: that way must cost nothing.
  *
- * RFC 4271 section 9.1.2, RFC 4456 sections 8 and 9.
+ * RFC 4271 section 9.1.2, RFC 4456 section 9, RFC 9494 section 4.3.
  */
-import { byteAt } from '../lib/bytes.ts';
-import type { Ip } from '../net/ip.ts';
-import { compareIp, sameIp } from '../net/ip.ts';
-import type { Route, Self } from './route.ts';
-import { DEFAULT_LOCAL_PREFERENCE } from './route.ts';
+import { compareIp } from '../net/ip.ts';
+import type { AttributeSet } from './attribute-sets.ts';
 
-/** More next hops than a kernel route is ever given in practice; keeps one prefix from filling a netlink message. */
-const GATEWAYS_MAX = 64;
+/** One route to the prefix: its row among the paths, and what the steps look at. */
+export interface Candidate {
+  readonly path: number;
+  readonly set: AttributeSet;
+  /** As the peer numbered it (RFC 7911); 0 without. */
+  readonly pathId: number;
+}
 
 export interface Decision {
-  readonly best: Route | undefined;
-  /** Where packets go: the best route's next hop and those as good; none for a prefix of our own. Ascending. */
-  readonly gateways: readonly Ip[];
+  readonly best: Candidate | undefined;
+  /** The best one and those that are as good but for their names. */
+  readonly equals: readonly Candidate[];
   /** The step that left one route only; '' where there was no choice. */
   readonly decidedBy: string;
 }
 
 interface Step {
   readonly name: string;
-  readonly keep: (routes: readonly Route[]) => readonly Route[];
+  /** Lower is better. */
+  readonly measure: (candidate: Candidate) => number;
+  /** The measure in words, of a candidate. */
+  readonly text: (candidate: Candidate) => string;
 }
 
+const byNumber = (name: string, of: (set: AttributeSet) => number): Step => ({
+  name,
+  measure: ({ set }) => of(set),
+  text: ({ set }) => String(Math.abs(of(set))),
+});
+
+const byRank = (name: string, isBetter: (set: AttributeSet) => boolean, yes: string, no: string): Step => ({
+  name,
+  measure: ({ set }) => (isBetter(set) ? 0 : 1),
+  text: ({ set }) => (isBetter(set) ? yes : no),
+});
+
+const MED = 'lowest MED within a neighbouring AS';
+
 const STEPS_OF_MERIT: readonly Step[] = [
-  { name: 'locally originated', keep: lowest((route) => (route.source.kind === 'local' ? 0 : 1)) },
-  {
-    name: 'highest LOCAL_PREF',
-    keep: lowest((route) => -(route.attributes.localPreference ?? DEFAULT_LOCAL_PREFERENCE)),
-  },
-  { name: 'shortest AS_PATH', keep: lowest((route) => route.attributes.asPath.length) },
-  { name: 'lowest ORIGIN', keep: lowest((route) => route.attributes.origin) },
-  { name: 'lowest MED within a neighbouring AS', keep: keepLowestMed },
-  {
-    name: 'eBGP over iBGP',
-    keep: lowest((route) => (route.source.kind === 'peer' && route.source.external ? 0 : 1)),
-  },
+  byRank('not long-lived stale', (set) => !set.isLongLivedStale, 'fresh', 'long-lived stale'),
+  byRank('locally originated', (set) => set.source.slot === 0, 'our own', 'of a peer'),
+  byNumber('highest LOCAL_PREF', (set) => -set.localPreference),
+  byNumber('shortest AS_PATH', (set) => set.asPathLength),
+  byNumber('lowest ORIGIN', (set) => set.origin),
+  byNumber(MED, (set) => set.med),
+  byRank('eBGP over iBGP', (set) => set.source.external, 'external', 'internal'),
 ];
 
 /** The steps below compare names, not merit: they make the choice the same everywhere. */
 const STEPS_OF_NAME: readonly Step[] = [
-  { name: 'lowest router identifier', keep: lowest(originator) },
-  { name: 'shortest CLUSTER_LIST', keep: lowest((route) => route.attributes.clusterList.length) },
-  { name: 'lowest peer address', keep: keepLowestAddress },
+  byNumber('lowest router identifier', (set) => set.originator),
+  byNumber('shortest CLUSTER_LIST', (set) => set.clusterListLength),
 ];
 
+const NOTHING: Decision = { best: undefined, equals: [], decidedBy: '' };
+
 /** Chooses among the routes to one prefix. */
-export function decide(routes: readonly Route[], self: Self): Decision {
-  const usable = routes.filter((route) => whyUnusable(route, self) === undefined);
-  const merit = eliminate(usable, STEPS_OF_MERIT);
-  const name = eliminate(merit.routes, STEPS_OF_NAME);
-  const best = name.routes[0];
-  if (best === undefined) return { best, gateways: [], decidedBy: '' };
-  return { best, gateways: gatewaysOf(merit.routes), decidedBy: name.decidedBy || merit.decidedBy };
-}
-
-/** Why a route may not be used, in words; undefined when it may. */
-function whyUnusable(route: Route, self: Self): string | undefined {
-  const { source, attributes } = route;
-  if (source.kind === 'local') return undefined;
-  if (self.asn === undefined || self.routerId === undefined) return 'we are not configured';
-  if (attributes.asPath.includes(self.asn)) return `AS_PATH contains our own AS ${self.asn}`;
-  if (attributes.originatorId === self.routerId) return 'it originates from ourselves (ORIGINATOR_ID)';
-  if (attributes.clusterList.includes(self.routerId)) return 'it has passed through ourselves (CLUSTER_LIST)';
-  const { nextHop } = attributes;
-  if (nextHop === undefined || !isUsableNextHop(nextHop)) return 'the next hop is not an address of a host';
-  if (sameIp(nextHop, source.localAddress) || self.addresses.some((own) => sameIp(own, nextHop))) {
-    return 'the next hop is an address of our own';
+export function decide(candidates: readonly Candidate[]): Decision {
+  let kept = candidates.filter(({ set }) => set.unusable === undefined);
+  if (kept.length === 0) return NOTHING;
+  let decidedBy = '';
+  for (const step of STEPS_OF_MERIT) {
+    if (kept.length === 1) break;
+    kept = step.name === MED ? keepLowestMed(kept) : keepLowest(kept, step);
+    decidedBy = step.name;
   }
-  return undefined;
-}
-
-function eliminate(routes: readonly Route[], steps: readonly Step[]): { routes: readonly Route[]; decidedBy: string } {
-  let kept = routes;
-  for (const step of steps) {
-    if (kept.length <= 1) break;
-    kept = step.keep(kept);
-    if (kept.length === 1) return { routes: kept, decidedBy: step.name };
+  if (kept.length === 1) return { best: kept[0], equals: kept, decidedBy };
+  const equals = kept;
+  for (const step of STEPS_OF_NAME) {
+    kept = keepLowest(kept, step);
+    if (kept.length === 1) return { best: kept[0], equals, decidedBy: step.name };
   }
-  return { routes: kept, decidedBy: '' };
+  return { best: lowestAddress(kept), equals, decidedBy: 'lowest peer address' };
 }
 
-function lowest(measure: (route: Route) => number): (routes: readonly Route[]) => readonly Route[] {
-  return (routes) => {
-    const least = routes.reduce((minimum, route) => Math.min(minimum, measure(route)), Number.POSITIVE_INFINITY);
-    return routes.filter((route) => measure(route) === least);
-  };
-}
-
-function keepLowestMed(routes: readonly Route[]): readonly Route[] {
-  const leastOf = new Map<number, number>();
-  for (const { attributes } of routes) {
-    const neighbour = attributes.asPath[0] ?? 0;
-    leastOf.set(neighbour, Math.min(leastOf.get(neighbour) ?? Number.POSITIVE_INFINITY, attributes.med ?? 0));
+/** Where `candidate` lost against the best, in words: "shortest AS_PATH (3, the best has 2)". */
+export function whyLost(candidates: readonly Candidate[], candidate: Candidate): string {
+  let kept = candidates.filter(({ set }) => set.unusable === undefined);
+  const { best } = decide(candidates);
+  for (const step of [...STEPS_OF_MERIT, ...STEPS_OF_NAME]) {
+    kept = step.name === MED ? keepLowestMed(kept) : keepLowest(kept, step);
+    if (kept.includes(candidate)) continue;
+    const rival = step.name === MED ? kept.find(({ set }) => set.neighbour === candidate.set.neighbour) : best;
+    return `${step.name} (${step.text(candidate)}, the ${step.name === MED ? 'better one' : 'best'} has ${rival === undefined ? '?' : step.text(rival)})`;
   }
-  return routes.filter(({ attributes }) => (attributes.med ?? 0) === leastOf.get(attributes.asPath[0] ?? 0));
+  return 'lowest peer address';
 }
 
-/** ORIGINATOR_ID stands in for the identifier of the peer (RFC 4456 section 9). */
-function originator(route: Route): number {
-  return route.attributes.originatorId ?? (route.source.kind === 'peer' ? route.source.routerId : 0);
+/** The best ones in order of preference, at most `count`: what a peer with add-path is sent (RFC 7911). */
+export function ranked(candidates: readonly Candidate[], count: number): Candidate[] {
+  const chosen: Candidate[] = [];
+  let rest = candidates;
+  while (chosen.length < count) {
+    const { best } = decide(rest);
+    if (best === undefined) break;
+    chosen.push(best);
+    rest = rest.filter((candidate) => candidate !== best);
+  }
+  return chosen;
 }
 
-function keepLowestAddress(routes: readonly Route[]): readonly Route[] {
-  const sorted = [...routes].sort((a, b) =>
-    a.source.kind === 'peer' && b.source.kind === 'peer' ? compareIp(a.source.address, b.source.address) : 0,
+function keepLowest(candidates: Candidate[], { measure }: Step): Candidate[] {
+  let least = Number.POSITIVE_INFINITY;
+  for (const candidate of candidates) least = Math.min(least, measure(candidate));
+  return candidates.filter((candidate) => measure(candidate) === least);
+}
+
+function keepLowestMed(candidates: Candidate[]): Candidate[] {
+  return candidates.filter(
+    ({ set }) => !candidates.some((other) => other.set.neighbour === set.neighbour && other.set.med < set.med),
   );
-  return sorted.slice(0, 1);
 }
 
-function gatewaysOf(routes: readonly Route[]): readonly Ip[] {
-  const gateways: Ip[] = [];
-  for (const { source, attributes } of routes) {
-    const { nextHop } = attributes;
-    if (source.kind === 'local' || nextHop === undefined) return [];
-    if (!gateways.some((known) => sameIp(known, nextHop))) gateways.push(nextHop);
-  }
-  return gateways.sort(compareIp).slice(0, GATEWAYS_MAX);
-}
-
-/** Not "this host", loopback or multicast; nor IPv6 link-local, which says nothing without a device. */
-function isUsableNextHop(address: Ip): boolean {
-  const first = byteAt(address.bytes, 0);
-  if (address.family === 4) return first !== 0 && first !== 127 && first < 224;
-  const isLow = address.bytes.subarray(0, 15).every((byte) => byte === 0); // ::, ::1 and their like
-  return !isLow && first !== 0xff && !(first === 0xfe && (byteAt(address.bytes, 1) & 0xc0) === 0x80);
+/** The last resort, which always leaves one: the peer's address, then the number that it gave the path. */
+function lowestAddress(candidates: readonly Candidate[]): Candidate | undefined {
+  return [...candidates].sort((a, b) => {
+    const [left, right] = [a.set.source.address, b.set.source.address];
+    const order = left === undefined || right === undefined ? 0 : compareIp(left, right);
+    return order || a.pathId - b.pathId || a.path - b.path;
+  })[0];
 }

@@ -1,95 +1,121 @@
 /**
- * One peer: its session, what it has told us, what we have told it, and the care for it while it restarts.
+ * One peer: its session, what it tells us, what we tell it, and the care for it while it restarts.
  *
- *      session ── UPDATE ──► decoder ──► Adj-RIB-In ──► Loc-RIB (shared) ──► Adj-RIB-Out ── UPDATE ──► session
+ *      session ── UPDATE ──► decoder ──► Inbound ──► Rib (shared) ──► update group ──► Outbound ──► session
  *
  * When the connection to a peer with graceful restart is lost, its routes stay in use, marked stale: the peer's kernel most
  * likely still forwards. They go when the peer has finished its End-of-RIB without naming them again, when it comes back
- * and says that it did not forward meanwhile, or when it does not come back in time. A NOTIFICATION ends all such patience.
+ * and says that it did not forward meanwhile, or when it does not come back in time; where both have agreed on it, they
+ * are then kept for longer, as a last resort.
  *
- * RFC 4724 section 4.2 (the receiving speaker).
+ * RFC 4724 section 4.2 (the receiving speaker), RFC 8538, RFC 9494 section 4, RFC 2918, RFC 7313.
  */
 import type { Instant } from '../lib/clock.ts';
 import { after, earlier } from '../lib/clock.ts';
 import type { Random } from '../lib/prng.ts';
-import { formatRouterId } from '../net/asn.ts';
-import type { Cidr } from '../net/cidr.ts';
-import { familyOf } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
-import { formatIp } from '../net/ip.ts';
-import { AdjRibIn } from './adj-rib-in.ts';
-import { AdjRibOut } from './adj-rib-out.ts';
-import type { PathAttributes } from './attributes.ts';
+import type { AttributeSets, Source } from './attribute-sets.ts';
 import { multiprotocolValue } from './capabilities.ts';
-import type { ConnectionId, PeerConfig, PeerView, SpeakerConfig, SpeakerOutput } from './contract.ts';
+import type { Chores } from './chores.ts';
+import type { ConnectionId, PeerCommand, PeerName, SpeakerOutput } from './contract.ts';
+import { peerName } from './contract.ts';
 import type { BgpError } from './errors.ts';
-import { bgpError, isBgpError } from './errors.ts';
+import { bgpError, isBgpError, shutdownData } from './errors.ts';
+import { Inbound } from './inbound.ts';
 import type { PeerProgress } from './initial-convergence.ts';
 import { END_OF_RIB_WAIT_MS } from './initial-convergence.ts';
-import type { Destination, LocRib } from './loc-rib.ts';
-import { prefixKey } from './nlri.ts';
+import { needsReset } from './needs-reset.ts';
+import type { Negotiated } from './negotiated.ts';
+import { NoticeLimit } from './notice-limit.ts';
 import type { Open } from './open.ts';
-import { encodeEndOfRib } from './pack-updates.ts';
-import type { Route, RouteSource } from './route.ts';
-import type { DownCause, Negotiated, SessionOwner } from './session.ts';
+import type { OutboundGroup } from './outbound.ts';
+import { Outbound } from './outbound.ts';
+import { ownOpenFor } from './own-open.ts';
+import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
+import { compilePolicy } from './policy.ts';
+import type { Rib } from './rib.ts';
+import type { Refresh } from './route-refresh.ts';
+import type { SessionOwner } from './session.ts';
 import { Session } from './session.ts';
 import { UpdateDecoder } from './update.ts';
+import { encodeEndOfRib } from './update-writer.ts';
 
-/** Far above a container network of thousands of hosts, far below what would exhaust memory. */
-const PREFIXES_MAX = 100_000;
 /** Longer than any restart of a daemon; a peer may ask for up to 4095 s, in which nobody would trust its routes. */
 const STALE_MS_MAX = 600_000;
-/** A peer whose every UPDATE is malformed shall not fill the log. */
-const NOTICES_PER_MINUTE = 20;
-const MINUTE_MS = 60_000;
 
 /** What a peer needs of the speaker. */
 export interface PeerWorld {
   readonly random: Random;
-  readonly locRib: LocRib;
+  readonly ribs: Readonly<Record<Family, Rib>>;
+  readonly sets: AttributeSets;
+  readonly chores: Chores;
   emit(output: SpeakerOutput): void;
   nextConnection(peer: Peer): ConnectionId;
   config(): SpeakerConfig;
   /** Whether we have just been started, and would have peers keep our routes. */
   isRestarting(now: Instant): boolean;
+  /** The time of the event that is being obeyed. */
+  now(): Instant;
+  /** The group of all peers that are told the same as this one. */
+  groupFor(peer: Peer, negotiated: Negotiated, family: Family): OutboundGroup;
+  /** The peer has left its groups. */
+  groupsLeft(groups: readonly OutboundGroup[]): void;
+  /** The peer is further with telling us all it has, or has lost what it was. */
+  progressed(): void;
 }
 
 /** What lives as long as one Established session. */
 interface Live {
   readonly negotiated: Negotiated;
-  readonly families: readonly Family[];
-  readonly source: RouteSource;
   readonly decoder: UpdateDecoder;
-  readonly out: AdjRibOut;
-  /** Families whose End-of-RIB we have not sent yet. */
-  owedEnds: readonly Family[];
   /** Families whose End-of-RIB has not come yet. */
   awaitedEnds: readonly Family[];
 }
 
 export class Peer implements SessionOwner {
+  readonly name: PeerName;
+  /** Not configured by name: it has dialled us out of a listen range. */
+  readonly isDynamic: boolean;
+  readonly session: Session;
+  readonly inbound: Inbound;
+  readonly outbound: Outbound;
   #config: PeerConfig;
   readonly #world: PeerWorld;
-  readonly session: Session;
-  readonly #in = new AdjRibIn();
+  readonly #notices = new NoticeLimit();
   #live: Live | undefined;
-  /** When what is stale goes, whatever happens. */
-  #staleUntil: Instant | undefined;
+  /** When what is stale goes, or becomes the last resort. */
+  #staleUntil: { readonly at: Instant; readonly longLived: Readonly<Partial<Record<Family, number>>> } | undefined;
   #everEstablished = false;
   #progress: PeerProgress = { kind: 'down' };
-  #notices = 0;
-  #noticesSince: Instant;
+  #isWatched = false;
+  #treatedAsWithdraw = 0;
+  #attributesDiscarded = 0;
 
-  constructor(now: Instant, config: PeerConfig, world: PeerWorld) {
+  constructor(now: Instant, slot: number, config: PeerConfig, isDynamic: boolean, world: PeerWorld) {
+    this.name = peerName(config);
+    this.isDynamic = isDynamic;
     this.#config = config;
     this.#world = world;
-    this.#noticesSince = now;
+    const { ribs, sets, chores } = world;
+    this.inbound = new Inbound({ ribs, sets, chores, source: this.#source(slot), policy: undefined });
+    this.outbound = new Outbound(slot, ribs, {
+      send: (bytes) => this.session.send(world.now(), bytes),
+      giveUp: (why) => this.session.reset(world.now(), bgpError('outOfResources', why)),
+    });
     this.session = new Session(now, config, this, world.random);
     this.session.start(now);
   }
 
+  get slot(): number {
+    return this.outbound.slot;
+  }
+
   get config(): PeerConfig {
     return this.#config;
+  }
+
+  get negotiated(): Negotiated | undefined {
+    return this.#live?.negotiated;
   }
 
   /** How far the peer has come in telling us all it has, since our start. */
@@ -97,80 +123,104 @@ export class Peer implements SessionOwner {
     return this.#progress;
   }
 
+  get treatedAsWithdraw(): number {
+    return this.#treatedAsWithdraw;
+  }
+
+  get attributesDiscarded(): number {
+    return this.#attributesDiscarded;
+  }
+
   /** Whether the peer itself has just started and waits for others, so that waiting for it could go on for ever. */
   get isRestarting(): boolean {
     return this.#live?.negotiated.open.capabilities.gracefulRestart?.restarting === true;
   }
 
-  /** Takes a configuration that differs only in what needs no reset. */
+  /** Whether nothing is left of a peer that nobody has configured. */
+  get isOver(): boolean {
+    const { state } = this.session;
+    return this.isDynamic && (state === 'Idle' || state === 'Active') && this.inbound.received === 0;
+  }
+
+  /** Takes another configuration: by a reset where that cannot be avoided, else without a word to the peer. */
   reconfigure(now: Instant, config: PeerConfig): void {
+    const cause = needsReset(this.#config, config);
     this.#config = config;
     this.session.reconfigure(now, config);
+    if (cause !== undefined) this.session.reset(now, bgpError('configurationChange', `changed: ${cause}`));
+    else this.applyTerms();
+  }
+
+  /** How routes from and to the peer are treated may have changed; the session goes on. */
+  applyTerms(): void {
+    const live = this.#live;
+    if (live === undefined) return;
+    this.#setInboundTerms();
+    const before = this.outbound.groups;
+    for (const family of live.negotiated.families) {
+      this.outbound.join(family, this.#world.groupFor(this, live.negotiated, family));
+    }
+    this.#world.groupsLeft(before);
+    this.#watch();
   }
 
   /** The peer is no longer configured: it is told so, and its routes go at once. */
   remove(now: Instant): void {
     this.session.stop(now, bgpError('peerDeconfigured', 'the peer is no longer configured'));
-    this.#forget(this.#in.clear());
+    this.inbound.clear();
+  }
+
+  command(now: Instant, command: PeerCommand): void {
+    switch (command.kind) {
+      case 'reset':
+        this.session.reset(
+          now,
+          bgpError('administrativeReset', 'reset by command', shutdownData(command.communication)),
+        );
+        return;
+      case 'refreshIn':
+        for (const family of this.#live?.negotiated.families ?? []) this.session.sendRefresh(now, family, 'request');
+        return;
+      case 'refreshOut':
+        for (const family of this.#live?.negotiated.families ?? []) this.#sendAllAgain(now, family);
+        return;
+    }
+  }
+
+  bfdDown(now: Instant, reason: string): void {
+    if (this.#live !== undefined) this.session.reset(now, bgpError('bfdDown', reason));
   }
 
   nextTimer(): Instant | undefined {
-    return earlier(this.session.nextTimer(), this.#staleUntil);
+    return earlier(this.session.nextTimer(), this.#staleUntil?.at);
   }
 
   tick(now: Instant): void {
     this.session.tick(now);
-    if (this.#staleUntil === undefined || this.#staleUntil > now) return;
-    this.#notice(now, `${this.#in.staleSize} stale routes were dropped: the peer has not confirmed them in time`);
-    this.#sweep([4, 6]);
+    if (this.#staleUntil === undefined || this.#staleUntil.at > now) return;
+    const { longLived } = this.#staleUntil;
+    const seconds = Math.max(0, ...Object.values(longLived));
+    const kept = ([4, 6] as const).filter((family) => (longLived[family] ?? 0) > 0);
+    this.inbound.sweepStale(([4, 6] as const).filter((family) => !kept.includes(family)));
+    if (kept.length > 0 && this.inbound.stale > 0) {
+      this.#notice(now, `${this.inbound.stale} stale routes are kept as a last resort for ${seconds} s (LLGR)`);
+      this.inbound.makeLongLived(kept);
+      this.#staleUntil = { at: after(now, seconds * 1000), longLived: {} };
+      return;
+    }
+    const { stale } = this.inbound;
+    if (stale > 0) this.#notice(now, `${stale} stale routes were dropped: the peer has not confirmed them in time`);
+    this.#sweepStale([4, 6]);
   }
 
-  isStale(route: Route): boolean {
-    return this.#in.isStale(route);
-  }
-
-  /** The best route to a prefix has changed. */
-  offer(destination: Destination): void {
-    const { prefix, key, best } = destination;
-    if (this.#live?.families.includes(familyOf(prefix)) !== true) return;
-    this.#live.out.offer(key, prefix, best, this.#world.config());
-  }
-
-  /** What we are has changed: every route is offered anew. */
-  offerAll(): void {
-    this.#live?.out.forgetSets();
-    for (const destination of this.#world.locRib.destinations()) this.offer(destination);
-  }
-
-  /** Sends what is pending, and, where `mayEnd`, that this was all. */
-  flush(now: Instant, mayEnd: boolean): void {
-    const live = this.#live;
-    if (live === undefined) return;
-    const updates = live.out.take();
-    if (updates !== undefined) this.session.send(now, updates);
-    const unsendable = live.out.takeUnsendable();
-    if (unsendable > 0) this.#notice(now, `${unsendable} attribute sets are too long for a message and were not sent`);
-    if (!mayEnd || live.owedEnds.length === 0) return;
-    for (const family of live.owedEnds) this.session.send(now, encodeEndOfRib(family));
-    live.owedEnds = [];
-  }
-
-  view(now: Instant): PeerView {
-    const { address, asn, description } = this.#config;
-    const negotiated = this.#live?.negotiated;
-    return {
-      address: formatIp(address),
-      asn,
-      description,
-      state: this.session.state,
-      forMs: Math.round(now - this.session.since),
-      lastError: this.session.lastError,
-      prefixesReceived: this.#in.size,
-      prefixesSent: this.#live?.out.size ?? 0,
-      holdTimeSeconds: negotiated?.holdTimeSeconds,
-      routerId: negotiated === undefined ? undefined : formatRouterId(negotiated.open.routerId),
-      stale: this.#in.staleSize > 0,
-    };
+  /** Says where a family is complete, if `mayEndRib` also that it is all we have. */
+  sayEnds(now: Instant, mayEndRib: boolean): void {
+    for (const { family, owes } of this.outbound.owed) {
+      if (owes === 'endOfRefresh') this.session.sendRefresh(now, family, 'end');
+      else if (mayEndRib) this.session.send(now, encodeEndOfRib(family));
+      else continue;
+      this.outbound.paid(family);
+    }
   }
 
   emit(output: SpeakerOutput): void {
@@ -182,43 +232,39 @@ export class Peer implements SessionOwner {
   }
 
   ownOpen(now: Instant): Open {
-    const { asn, routerId, holdTimeSeconds, restartTimeSeconds } = this.#world.config();
-    const { families } = this.#config;
-    const gracefulRestart = {
-      restarting: !this.#everEstablished && this.#world.isRestarting(now),
-      restartTimeSeconds,
-      // Always true: our forwarding is the kernel's, which does not end with this process or with a connection.
-      families: families.map((family) => ({ family, forwardingPreserved: true })),
-    };
-    const capabilities = { families, fourOctetAsn: asn, gracefulRestart, routeRefresh: false };
-    return { asn, holdTimeSeconds, routerId, capabilities };
+    const restarting = !this.#everEstablished && this.#world.isRestarting(now);
+    // The forwarding state is always kept: it is the kernel's, which does not end with this process or a connection.
+    return ownOpenFor(this.#config, this.#world.config(), { restarting, forwardingKept: this.#config.families });
   }
 
   established(now: Instant, negotiated: Negotiated): void {
-    const { open, localAddress } = negotiated;
-    const { address, asn } = this.#config;
-    const theirs = open.capabilities.families ?? [4];
-    const families = this.#config.families.filter((family) => theirs.includes(family));
-    const external = asn !== this.#world.config().asn;
-    const asnBytes = open.capabilities.fourOctetAsn === undefined ? 2 : 4;
-    this.#live = {
-      negotiated,
+    const { open, families } = negotiated;
+    const { enforceFirstAs } = this.#config;
+    const external = this.#isExternal(open.asn);
+    const { asnBytes, addPathReceive, ipv4OverIpv6, role } = negotiated;
+    const decoder = new UpdateDecoder({
+      asnBytes,
+      external,
+      peerAsn: open.asn,
+      enforceFirstAs,
+      role,
       families,
-      source: { kind: 'peer', address, external, routerId: open.routerId, localAddress },
-      decoder: new UpdateDecoder({ asnBytes, external, families, peerAsn: asn }),
-      out: new AdjRibOut({ address, external }, { asnBytes, external }),
-      owedEnds: families,
-      awaitedEnds: families,
-    };
+      addPathReceive,
+      ipv4OverIpv6,
+    });
+    this.#live = { negotiated, decoder, awaitedEnds: families };
     this.#everEstablished = true;
+    this.#setInboundTerms();
     const restart = open.capabilities.gracefulRestart;
     if (this.#progress.kind !== 'complete') {
-      this.#progress = { kind: 'sending', establishedAt: now, sendsEndOfRib: restart !== undefined };
+      this.#progressTo({ kind: 'sending', establishedAt: now, sendsEndOfRib: restart !== undefined });
     }
     const preserved = restart?.families.filter((row) => row.forwardingPreserved).map((row) => row.family) ?? [];
-    this.#sweep(([4, 6] as const).filter((family) => !preserved.includes(family) || !families.includes(family)));
-    if (this.#in.staleSize > 0) this.#staleUntil = after(now, END_OF_RIB_WAIT_MS);
-    this.offerAll();
+    this.#sweepStale(([4, 6] as const).filter((family) => !preserved.includes(family) || !families.includes(family)));
+    if (this.inbound.stale > 0) this.#staleUntil = { at: after(now, END_OF_RIB_WAIT_MS), longLived: {} };
+    for (const family of families) this.outbound.join(family, this.#world.groupFor(this, negotiated, family));
+    this.#watch();
+    this.#monitor({ kind: 'up', negotiated, config: this.#config });
   }
 
   update(now: Instant, body: Uint8Array): BgpError | undefined {
@@ -226,68 +272,123 @@ export class Peer implements SessionOwner {
     if (live === undefined) return undefined;
     const update = live.decoder.decode(body);
     if (isBgpError(update)) return update;
-    if (update.problems.length > 0) this.#notice(now, `malformed UPDATE: ${update.problems.join('; ')}`);
-    for (const prefix of update.withdrawn) this.#world.locRib.replace(this.#in.withdraw(prefix), undefined);
-    for (const { prefixes, attributes } of update.announced) {
-      for (const prefix of prefixes) this.#learn(prefix, attributes, live.source);
+    if (update.problems.length > 0) {
+      if (update.treatedAsWithdraw) this.#treatedAsWithdraw += 1;
+      if (update.attributesDiscarded) this.#attributesDiscarded += 1;
+      this.#notice(now, `malformed UPDATE: ${update.problems.join('; ')}`);
     }
+    this.inbound.learn(body, update);
+    if (this.#world.config().monitors) this.#monitor({ kind: 'update', body: body.slice() });
     if (update.endOfRib !== undefined) this.#endOfRib(live, update.endOfRib);
-    if (this.#in.size <= PREFIXES_MAX) return undefined;
-    const data = [...multiprotocolValue(update.announced[0]?.prefixes[0]?.address.family ?? 4)];
+    const { prefixesMax } = this.#config;
+    if (this.inbound.received <= prefixesMax) return undefined;
+    const family = update.announced[0]?.range.family ?? 4;
+    const data = [...multiprotocolValue(family)];
     data.splice(2, 1); // the NOTIFICATION has AFI and SAFI without the capability's reserved byte (RFC 4486 section 4)
-    data.push(...[24, 16, 8, 0].map((shift) => (PREFIXES_MAX >>> shift) & 0xff));
-    return bgpError('maximumPrefixes', `more than ${PREFIXES_MAX} prefixes`, Uint8Array.from(data));
+    data.push(...[24, 16, 8, 0].map((shift) => (prefixesMax >>> shift) & 0xff));
+    return bgpError('maximumPrefixes', `more than ${prefixesMax} prefixes`, Uint8Array.from(data));
   }
 
-  down(now: Instant, cause: DownCause): void {
+  refresh(now: Instant, { family, kind }: Refresh): void {
+    if (kind === 'request') this.#sendAllAgain(now, family);
+    else if (kind === 'begin') this.inbound.beginRefresh(family);
+    else this.inbound.endRefresh(family);
+  }
+
+  down(now: Instant, { recoverable, reason }: { readonly recoverable: boolean; readonly reason: string }): void {
     const live = this.#live;
     this.#live = undefined;
-    if (this.#progress.kind !== 'complete') this.#progress = { kind: 'down' };
+    if (this.#progress.kind !== 'complete') this.#progressTo({ kind: 'down' });
+    const groups = this.outbound.groups;
+    this.outbound.leaveAll();
+    this.#world.groupsLeft(groups);
+    this.#watch();
+    this.#monitor({ kind: 'down', reason });
     const restart = live?.negotiated.open.capabilities.gracefulRestart;
-    if (live === undefined || cause === 'notification' || restart === undefined || restart.restartTimeSeconds === 0) {
-      this.#forget(this.#in.clear());
+    const longLived = live?.negotiated.longLivedStaleSeconds ?? {};
+    const kept = restart?.families
+      .map((row) => row.family)
+      .filter((family) => live?.negotiated.families.includes(family));
+    const restartMs = (restart?.restartTimeSeconds ?? 0) * 1000;
+    const isKept = restartMs > 0 || Object.keys(longLived).length > 0;
+    if (!recoverable || kept === undefined || kept.length === 0 || !isKept || this.#config.gracefulRestart === 'off') {
+      this.#staleUntil = undefined;
+      this.inbound.clear();
       return;
     }
-    const kept = restart.families.map((row) => row.family).filter((family) => live.families.includes(family));
-    this.#forget(this.#in.retain(kept));
-    if (this.#in.staleSize === 0) return;
-    this.#staleUntil = after(now, Math.min(restart.restartTimeSeconds * 1000, STALE_MS_MAX));
-    this.#notice(now, `${this.#in.staleSize} routes are kept while the peer restarts`);
+    const { received } = this.inbound;
+    this.inbound.retain(kept);
+    if (received === 0) return;
+    this.#staleUntil = { at: after(now, Math.min(restartMs, STALE_MS_MAX)), longLived };
+    this.#notice(now, `${received} routes are kept while the peer restarts`);
   }
 
-  #learn(prefix: Cidr, attributes: PathAttributes, source: RouteSource): void {
-    const key = prefixKey(prefix);
-    const previous = this.#in.get(key);
-    const same = previous !== undefined && previous.attributes === attributes && previous.source === source;
-    const route = same ? previous : { prefix, key, attributes, source };
-    this.#in.put(route);
-    this.#world.locRib.replace(previous, route);
+  #progressTo(progress: PeerProgress): void {
+    this.#progress = progress;
+    this.#world.progressed();
+  }
+
+  #source(slot: number): Source {
+    const { address, device, reflectorClient, allowedOwnAsns } = this.#config;
+    const negotiated = this.#live?.negotiated;
+    return {
+      slot,
+      name: this.name,
+      address,
+      device,
+      external: negotiated === undefined || this.#isExternal(negotiated.open.asn),
+      routerId: negotiated?.open.routerId,
+      localAddress: negotiated?.localAddress,
+      reflectorClient,
+      allowedOwnAsns,
+    };
+  }
+
+  #setInboundTerms(): void {
+    const { importPolicy } = this.#config;
+    this.inbound.setTerms(this.#source(this.slot), importPolicy && compilePolicy(importPolicy));
+  }
+
+  /** By the AS number that we show the peer, where that is another than our own. */
+  #isExternal(peerAsn: number): boolean {
+    return peerAsn !== (this.#config.localAsn ?? this.#world.config().asn);
   }
 
   #endOfRib(live: Live, family: Family): void {
-    this.#sweep([family]);
+    this.#sweepStale([family]);
     live.awaitedEnds = live.awaitedEnds.filter((awaited) => awaited !== family);
-    if (live.awaitedEnds.length === 0) this.#progress = { kind: 'complete' };
+    if (live.awaitedEnds.length === 0) this.#progressTo({ kind: 'complete' });
   }
 
-  #sweep(families: readonly Family[]): void {
-    for (const family of families) this.#forget(this.#in.sweep(family));
+  #sweepStale(families: readonly Family[]): void {
+    if (this.#staleUntil === undefined) return;
+    this.inbound.sweepStale(families);
+    if (families.length === 2) this.#staleUntil = undefined;
   }
 
-  /** Takes routes that have left the Adj-RIB-In out of the Loc-RIB. */
-  #forget(routes: readonly Route[]): void {
-    for (const route of routes) this.#world.locRib.replace(route, undefined);
-    if (this.#in.staleSize === 0) this.#staleUntil = undefined;
+  #sendAllAgain(now: Instant, family: Family): void {
+    const isEnclosed = this.session.sendRefresh(now, family, 'begin');
+    this.outbound.refresh(family, isEnclosed ? 'endOfRefresh' : undefined);
+  }
+
+  /** Has the path to the peer watched while its session is up. */
+  #watch(): void {
+    const { bfd } = this.#config;
+    const localAddress = this.#live?.negotiated.localAddress;
+    const watch = bfd === undefined || localAddress === undefined ? undefined : { localAddress };
+    if (watch === undefined && !this.#isWatched) return;
+    this.#isWatched = watch !== undefined;
+    this.#world.emit({ kind: 'bfd', peer: this.#config, watch });
+  }
+
+  #monitor(event: (SpeakerOutput & { kind: 'monitor' })['event']): void {
+    if (this.#world.config().monitors) this.#world.emit({ kind: 'monitor', peer: this.name, event });
   }
 
   #notice(now: Instant, message: string): void {
-    if (now - this.#noticesSince >= MINUTE_MS) {
-      this.#noticesSince = now;
-      this.#notices = 0;
-    }
-    this.#notices += 1;
-    if (this.#notices > NOTICES_PER_MINUTE) return;
-    const last = this.#notices === NOTICES_PER_MINUTE ? ' (further notices of this minute are left out)' : '';
-    this.#world.emit({ kind: 'notice', peer: this.#config.address, message: `${message}${last}` });
+    const text = this.#notices.admit(now, message);
+    if (text === undefined) return;
+    this.session.log.note(now, text);
+    this.#world.emit({ kind: 'notice', peer: this.name, message: text });
   }
 }

@@ -9,15 +9,24 @@ import { after, type Instant, instant } from '../lib/clock.ts';
 import { asn, routerIdFromIp } from '../net/asn.ts';
 import { cidr, formatCidr } from '../net/cidr.ts';
 import { type Ip, ip } from '../net/ip.ts';
-import { encodeAttributes, type PathAttributes } from './attributes.ts';
-import type { Capabilities } from './capabilities.ts';
-import { type ConnectionId, connectionId, type SpeakerConfig, type SpeakerOutput } from './contract.ts';
+import type { PathAttributes } from './attributes.ts';
+import { type Capabilities, NO_CAPABILITIES } from './capabilities.ts';
+import { type ConnectionId, connectionId, type SpeakerOutput } from './contract.ts';
 import { isBgpError } from './errors.ts';
-import { originate } from './export.ts';
 import { decodeNotification, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './message.ts';
 import { decodeOpen, encodeOpen, type Open } from './open.ts';
-import { packUpdates } from './pack-updates.ts';
+import { PLAIN_ATTRIBUTES } from './originations.ts';
+import type { SpeakerConfig } from './peer-config.ts';
+import { PrefixTable } from './prefix-table.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
+import { encodeForSending, UpdateWriter } from './update-writer.ts';
+import { originations } from './virtual-net.suite.ts';
+
+/** Our end of a connection. */
+interface ScriptedEnd {
+  readonly localAddress?: string | undefined;
+  readonly device?: string | undefined;
+}
 
 export class ScriptedWorld {
   now: Instant = instant(0);
@@ -28,11 +37,12 @@ export class ScriptedWorld {
   constructor(config: SpeakerConfig, announced: readonly string[] | undefined = []) {
     this.speaker = createSpeaker({ random: () => 0.5, now: this.now });
     this.tell({ kind: 'configure', config });
-    if (announced.length > 0) this.tell({ kind: 'announce', prefixes: announced.map(cidr) });
+    if (announced.length > 0) this.tell({ kind: 'announce', originations: originations(announced) });
   }
 
   tell(event: Parameters<Speaker['handle']>[1]): void {
     this.outputs.push(...this.speaker.handle(this.now, event));
+    while (this.speaker.hasWork()) this.outputs.push(...this.speaker.handle(this.now, { kind: 'work' }));
   }
 
   run(milliseconds: number): void {
@@ -45,10 +55,16 @@ export class ScriptedWorld {
   }
 
   /** The peer dials us. */
-  accept(address: string): ConnectionId {
+  accept(address: string, { localAddress = '10.0.0.100', device }: ScriptedEnd = {}): ConnectionId {
     this.#lastAccepted += 2;
     const connection = connectionId(this.#lastAccepted);
-    this.tell({ kind: 'accepted', connection, peerAddress: ip(address), localAddress: ip('10.0.0.100') });
+    this.tell({
+      kind: 'accepted',
+      connection,
+      peerAddress: ip(address),
+      localAddress: ip(localAddress),
+      device,
+    });
     return connection;
   }
 
@@ -63,10 +79,10 @@ export class ScriptedWorld {
   }
 
   /** A session that is up, over a connection that the peer opened. */
-  establish(address: string, open: Uint8Array): ConnectionId {
-    const connection = this.accept(address);
+  establish(address: string, open: Uint8Array, end: ScriptedEnd = {}): ConnectionId {
+    const connection = this.accept(address, end);
     this.receive(connection, open, KEEPALIVE);
-    assert.equal(this.state(address), 'Established');
+    assert.equal(this.state(end.device === undefined ? address : `${address}%${end.device}`), 'Established');
     return connection;
   }
 
@@ -113,25 +129,29 @@ const NAMES: readonly (string | undefined)[] = [undefined, 'OPEN', 'UPDATE', und
 
 /** An OPEN; without more it has both families, 32-bit AS numbers, and no graceful restart. */
 export function openFrom(id: string, more: Partial<Capabilities> = {}, asNumber = 64512): Uint8Array {
-  const capabilities = {
-    families: [4, 6] as const,
-    fourOctetAsn: asNumber,
-    gracefulRestart: undefined,
-    routeRefresh: false,
-    ...more,
-  };
+  const capabilities = { ...NO_CAPABILITIES, families: [4, 6] as const, fourOctetAsn: asNumber, ...more };
   return encodeOpen({ asn: asn(asNumber), holdTimeSeconds: 90, routerId: routerIdFromIp(ip(id)), capabilities });
 }
 
 /** Graceful restart for both families. */
 export function restartCapability(forwardingPreserved = true, restarting = false): Partial<Capabilities> {
   const families = ([4, 6] as const).map((family) => ({ family, forwardingPreserved }));
-  return { gracefulRestart: { restarting, restartTimeSeconds: 60, families } };
+  return { gracefulRestart: { restarting, notification: false, restartTimeSeconds: 60, families } };
 }
 
 /** UPDATEs that announce prefixes with the given next hop. */
 export function announce(nextHop: Ip, prefixes: readonly string[], more: Partial<PathAttributes> = {}): Uint8Array {
-  const bytes = encodeAttributes({ ...originate(nextHop), ...more }, { asnBytes: 4, external: false });
-  const set = { bytes, nextHop };
-  return packUpdates(prefixes.map((prefix) => ({ prefix: cidr(prefix), set })));
+  const prefixTables = { 4: new PrefixTable(4), 6: new PrefixTable(6) };
+  const family = cidr(prefixes[0] ?? '0.0.0.0/0').address.family;
+  const attributes = { ...PLAIN_ATTRIBUTES, localPreference: 100, ...more, nextHop };
+  const encoded = encodeForSending(attributes, family, 4, 4096);
+  assert.ok(encoded !== undefined);
+  const table = prefixTables[family];
+  const writer = new UpdateWriter(table, 4096, false);
+  writer.announce(
+    encoded,
+    prefixes.map((prefix) => table.addPrefix(cidr(prefix))),
+    [],
+  );
+  return writer.take();
 }

@@ -1,60 +1,70 @@
 /**
  * One peer's session: the finite state machine of RFC 4271 section 8. All transitions are in this file.
  *
- * A session has up to a few connections at a time, since both sides may dial; each is in one of the states from Connect to
- * Established, and at most one is Established. The session's own state is that of its most advanced connection; without
- * any it is Active (waiting for the next try or for the peer to dial) or Idle (holding off after an error).
+ * A session has up to a few connections at a time, since both sides may dial; each is in one of the states below, and at
+ * most one is Established. The session's own state is that of its most advanced connection; without any it is Active
+ * (waiting for the next try or for the peer to dial) or Idle (shut down, or holding off after an error).
  *
- *      Idle/Active ──retry──► Connect ──connected──► OpenSent ──OPEN──► OpenConfirm ──KEEPALIVE──► Established
- *           ▲      ──────────────accepted───────────────┘                    │                          │
- *           └────────── refused, closed, NOTIFICATION, hold timer ───────────┴──────────────────────────┘
+ *      Idle/Active ──retry──► Dialling ──connected──► [DelayingOpen ──►] OpenSent ──OPEN──► OpenConfirm ──KEEPALIVE──► Established
+ *           ▲      ──────────────accepted──────────────────┘                                   │                          │
+ *           └────────── refused, closed, NOTIFICATION, hold timer, send hold timer ────────────┴──────────────────────────┘
  *
- * Departures: Idle takes connections too, as a peer that dials is worth an answer; there is no DelayOpen. Two connections
- * are settled when an OPEN arrives (section 6.8, RFC 6286); a new one from a peer with graceful restart takes the place of
- * the Established one (RFC 4724 section 4.2), because the peer has restarted and our TCP has not noticed.
+ * Departures: Idle takes connections, as a peer that dials is worth an answer, until the session oscillates
+ * (DampPeerOscillations). OpenConfirm has a hold timer even where none was agreed on. Collisions are in collision.ts, clocks
+ * in connection.ts, what OPENs amount to in negotiate.ts, and which error means what for the next try in errors.ts.
  */
-import type { Backoff } from '../lib/backoff.ts';
-import { backoffMs } from '../lib/backoff.ts';
 import type { Instant } from '../lib/clock.ts';
-import { after, earlier } from '../lib/clock.ts';
+import { earlier } from '../lib/clock.ts';
 import type { Random } from '../lib/prng.ts';
 import { formatRouterId } from '../net/asn.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
-import { multiprotocolValue } from './capabilities.ts';
-import type { ConnectionId, PeerConfig, SessionState, SpeakerOutput } from './contract.ts';
+import { capabilityNames } from './capabilities.ts';
+import { settleCollision } from './collision.ts';
+import type { Connection } from './connection.ts';
+import {
+  dueAt,
+  jitteredKeepaliveMs,
+  keepaliveDue,
+  keepaliveSecondsOf,
+  newConnection,
+  patienceEnds,
+  sendHoldEnds,
+  sessionState,
+  spendBudget,
+  unexpectedMessage,
+} from './connection.ts';
+import type { ConnectionId, SessionState, SpeakerOutput } from './contract.ts';
+import { peerName } from './contract.ts';
 import type { BgpError } from './errors.ts';
-import { bgpError, CEASE, describeNotification, HOLD_TIMER_EXPIRED, isBgpError } from './errors.ts';
+import {
+  administrativeShutdown,
+  bgpError,
+  describeNotification,
+  hardReset,
+  isBgpError,
+  isHard,
+  isHardReset,
+  isLasting,
+  refusesOffer,
+} from './errors.ts';
 import type { Frame } from './message.ts';
-import { decodeNotification, encodeNotification, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './message.ts';
+import { decodeNotification, encodeNotification, KEEPALIVE, MESSAGE_TYPE } from './message.ts';
+import { needsReset } from './needs-reset.ts';
+import { negotiate } from './negotiate.ts';
+import type { Negotiated } from './negotiated.ts';
 import type { Open } from './open.ts';
 import { decodeOpen, encodeOpen } from './open.ts';
+import type { Reticence } from './own-open.ts';
+import { reticentOpen } from './own-open.ts';
+import type { PeerConfig } from './peer-config.ts';
+import { Retry } from './retry.ts';
+import type { Refresh, RefreshKind } from './route-refresh.ts';
+import { decodeRefresh, encodeRefresh } from './route-refresh.ts';
+import { SessionLog } from './session-log.ts';
 
-/** Hold time while waiting for the peer's OPEN (RFC 4271 section 8.2.2 suggests 4 minutes). */
-const OPEN_HOLD_MS = 240_000;
-/** A SYN that was not answered by then was lost in a full backlog or meets no host: a new one is quicker than its repeats. */
-const CONNECT_TIMEOUT_MS = 5_000;
-/** With a passive side its partner's retry decides how fast a restart is over; Calico retries each 5 s. */
-const CONNECT_BACKOFF: Backoff = { firstMs: 500, maxMs: 5_000 };
-/** After an error of protocol or configuration a retry rarely helps before somebody has changed something. */
-const ERROR_BACKOFF: Backoff = { firstMs: 5_000, maxMs: 60_000 };
-/** First dials are spread over this time, so that a whole mesh does not dial a new host in one instant. */
-const FIRST_DIAL_SPREAD_MS = 200;
 /** One dialled, one accepted, and some left over from restarts of the peer; the oldest goes when there are more. */
 const CONNECTIONS_MAX = 4;
-/** Three keepalives in a hold time (RFC 4271 section 4.4). */
-const KEEPALIVES_PER_HOLD = 3;
-const KEEPALIVE_JITTER_FLOOR = 0.75;
-
-/** Why an Established session ended, which decides whether the peer's routes are kept. */
-export type DownCause = 'connection-lost' | 'notification';
-
-export interface Negotiated {
-  readonly open: Open;
-  /** Our own end of the connection. */
-  readonly localAddress: Ip;
-  readonly holdTimeSeconds: number;
-}
 
 /** What the session needs of its owner, and tells it. */
 export interface SessionOwner {
@@ -65,35 +75,29 @@ export interface SessionOwner {
   established(now: Instant, negotiated: Negotiated): void;
   /** Takes the body of an UPDATE; an error ends the session. */
   update(now: Instant, body: Uint8Array): BgpError | undefined;
-  down(now: Instant, cause: DownCause): void;
+  refresh(now: Instant, refresh: Refresh): void;
+  /** The Established session has ended; `recoverable` where graceful restart may bridge it, if both sides have it. */
+  down(now: Instant, end: { readonly recoverable: boolean; readonly reason: string }): void;
 }
 
-interface Connection {
-  readonly id: ConnectionId;
-  /** We dialled it. */
-  readonly outgoing: boolean;
-  /** It came while another connection was Established. */
-  readonly besideEstablished: boolean;
-  readonly framer: MessageFramer;
-  state: 'Connect' | 'OpenSent' | 'OpenConfirm' | 'Established' | 'Ended';
-  /** When the peer has been silent for too long; undefined without a hold timer. */
-  deadline: Instant | undefined;
-  keepaliveAt: Instant | undefined;
-  localAddress: Ip | undefined;
-  negotiated: Negotiated | undefined;
+/** How a connection ended. */
+interface Ending {
+  readonly reason: string;
+  readonly recoverable: boolean;
+  /** The next try waits for longer, as somebody has to change something. */
+  readonly lasting: boolean;
 }
-
-const STATE_ORDER: readonly SessionState[] = ['Connect', 'OpenSent', 'OpenConfirm', 'Established'];
 
 export class Session {
+  readonly log = new SessionLog();
   #config: PeerConfig;
   readonly #owner: SessionOwner;
   readonly #random: Random;
   #connections: Connection[] = [];
-  #dialAt: Instant | undefined;
-  #resting: 'Idle' | 'Active' = 'Active';
-  #failures = 0;
-  #stopped = false;
+  /** Why there is to be no session; undefined for a peer in use. */
+  #refusal: BgpError | undefined;
+  readonly #retry: Retry;
+  #reticence: Reticence = 'all';
   #state: SessionState = 'Idle';
   #since: Instant;
   #lastError = '';
@@ -102,6 +106,7 @@ export class Session {
     this.#config = config;
     this.#owner = owner;
     this.#random = random;
+    this.#retry = new Retry(random);
     this.#since = now;
   }
 
@@ -109,6 +114,7 @@ export class Session {
     return this.#state;
   }
 
+  /** Since when it is in this state. */
   get since(): Instant {
     return this.#since;
   }
@@ -117,288 +123,358 @@ export class Session {
     return this.#lastError;
   }
 
-  /** Begins to dial, or to wait where the peer is to dial. */
+  /** What was agreed on; undefined unless Established. */
+  get negotiated(): Negotiated | undefined {
+    return this.#established()?.negotiated;
+  }
+
+  get config(): PeerConfig {
+    return this.#config;
+  }
+
+  /** Begins to dial, or to wait where the peer is to dial (events 1 to 7), unless the peer is shut down. */
   start(now: Instant): void {
-    if (!this.#config.passive) this.#dialAt = after(now, FIRST_DIAL_SPREAD_MS * this.#random());
-    this.#restate(now, 'started');
+    const { shutdown } = this.#config;
+    this.#refusal = shutdown === undefined ? undefined : administrativeShutdown(shutdown);
+    if (this.#refusal === undefined) this.#retry.first(now, this.#config);
+    this.#restate(now, this.#refusal?.why ?? 'started');
   }
 
-  /** Takes a configuration that needs no reset: how the peer is dialled and described. */
+  /** Takes another configuration of the peer: softly where that is possible, else the session begins anew under it. */
   reconfigure(now: Instant, config: PeerConfig): void {
+    const before = this.#config;
     this.#config = config;
-    if (config.passive) this.#dialAt = undefined;
-    else if (this.#connections.length === 0) this.#dialAt ??= now;
+    if (config.shutdown !== undefined) {
+      if (config.shutdown !== before.shutdown) this.stop(now, administrativeShutdown(config.shutdown));
+    } else if (before.shutdown !== undefined) this.start(now);
+    else {
+      const changed = needsReset(before, config);
+      if (changed !== undefined) this.reset(now, bgpError('configurationChange', `changed: ${changed}`));
+      const connection = this.#established();
+      if (connection !== undefined) this.#scheduleKeepalive(connection);
+      this.#retry.redialling(now, config, this.#connections.length === 0);
+    }
   }
 
-  /** Ends all connections with a NOTIFICATION and tries anew. */
+  /** Ends all connections with a NOTIFICATION and tries anew; without any, ends the wait for the next try. */
   reset(now: Instant, error: BgpError): void {
+    const isAlone = this.#connections.length === 0;
     for (const connection of [...this.#connections]) this.#fail(now, connection, error);
+    if (!isAlone || this.#refusal !== undefined) return;
+    this.#retry.first(now, this.#config);
+    this.#restate(now, error.why);
   }
 
-  /** Ends all connections with a NOTIFICATION for good. */
+  /** Ends all connections with a NOTIFICATION for good (events 2 and 8). */
   stop(now: Instant, error: BgpError): void {
-    this.#stopped = true;
-    this.#resting = 'Idle';
+    this.#refusal = error;
+    this.#retry.clear();
     this.reset(now, error);
-    this.#dialAt = undefined;
     this.#restate(now, error.why);
   }
 
   nextTimer(): Instant | undefined {
-    let next = this.#dialAt;
-    for (const { deadline, keepaliveAt } of this.#connections) next = earlier(earlier(next, deadline), keepaliveAt);
+    let next = this.#retry.at;
+    for (const connection of this.#connections) next = earlier(next, dueAt(connection, this.#config.delayOpenSeconds));
     return next;
   }
 
   tick(now: Instant): void {
     for (const connection of [...this.#connections]) this.#tickConnection(now, connection);
-    if (this.#dialAt !== undefined && this.#dialAt <= now) this.#dial(now);
+    const { at } = this.#retry;
+    if (at !== undefined && at <= now) this.#wake(now);
   }
 
   connected(now: Instant, id: ConnectionId, localAddress: Ip): void {
     const connection = this.#find(id);
-    if (connection?.state === 'Connect') this.#sendOpen(now, connection, localAddress, 'connected');
+    if (connection?.state === 'Dialling') this.#begin(now, connection, localAddress, 'connected');
   }
 
   connectFailed(now: Instant, id: ConnectionId, reason: string): void {
-    const connection = this.#find(id);
-    if (connection !== undefined) this.#remove(now, connection, `connecting failed: ${reason}`, 'connection-lost');
+    this.closed(now, id, `connecting failed: ${reason}`);
   }
 
   accepted(now: Instant, id: ConnectionId, localAddress: Ip): void {
+    const { oscillations } = this.#retry;
+    const damping = `${oscillations} errors in a row; the last one: ${this.#lastError}`;
+    const refusal = this.#refusal ?? (oscillations === undefined ? undefined : bgpError('connectionRejected', damping));
+    if (refusal !== undefined) {
+      this.#refuse(now, id, refusal);
+      return;
+    }
     const waiting = this.#connections.filter((connection) => connection.state !== 'Established');
     const oldest = waiting[0];
     if (waiting.length >= CONNECTIONS_MAX && oldest !== undefined) this.#drop(now, oldest, 'too many connections');
-    this.#sendOpen(now, this.#add(id, false, undefined), localAddress, 'accepted');
+    this.#begin(now, this.#add(now, id, false), localAddress, 'accepted');
   }
 
   closed(now: Instant, id: ConnectionId, reason: string): void {
     const connection = this.#find(id);
-    if (connection !== undefined) this.#remove(now, connection, reason, 'connection-lost');
+    if (connection !== undefined) this.#remove(now, connection, { reason, recoverable: true, lasting: false });
   }
 
   received(now: Instant, id: ConnectionId, bytes: Uint8Array): void {
     const connection = this.#find(id);
-    if (connection === undefined || connection.state === 'Connect') return;
+    if (connection === undefined || connection.state === 'Dialling') return;
     const { frames, error } = connection.framer.push(bytes);
     for (const frame of frames) {
-      if (this.#find(id) === undefined) return; // an earlier frame has ended it
+      if (connection.state === 'Ended') return; // by an earlier frame
+      this.log.countReceived(frame.type, frame.body.length);
       this.#obey(now, connection, frame);
     }
-    if (error !== undefined && this.#find(id) !== undefined) this.#fail(now, connection, error);
+    if (error !== undefined && connection.state !== 'Ended') this.#fail(now, connection, error);
   }
 
-  /** Sends UPDATEs on the Established connection; they count as keepalive. */
+  /** Our bytes do not go out: the send hold timer begins to run (RFC 9687). */
+  blocked(now: Instant, id: ConnectionId): void {
+    const connection = this.#find(id);
+    if (connection !== undefined) connection.blockedAt ??= now;
+  }
+
+  drained(_now: Instant, id: ConnectionId): void {
+    const connection = this.#find(id);
+    if (connection !== undefined) connection.blockedAt = undefined;
+  }
+
+  /** Sends whole UPDATEs on the Established connection; they count as keepalive. */
   send(now: Instant, bytes: Uint8Array): void {
     const connection = this.#established();
     if (connection === undefined) return;
-    this.#owner.emit({ kind: 'send', connection: connection.id, bytes });
-    this.#scheduleKeepalive(now, connection);
+    this.#emitSend(connection.id, bytes);
+    connection.sentAt = now;
   }
 
+  /** Asks for a family anew, or encloses our answer; false where the peer does not understand that. */
+  sendRefresh(_now: Instant, family: Family, kind: RefreshKind): boolean {
+    const connection = this.#established();
+    const negotiated = connection?.negotiated;
+    const isUnderstood = kind === 'request' ? negotiated?.routeRefresh : negotiated?.enhancedRouteRefresh;
+    if (connection === undefined || isUnderstood !== true) return false;
+    this.#emitSend(connection.id, encodeRefresh({ family, kind }));
+    return true;
+  }
+
+  /** The timers of a connection: hold, connect, delay open (events 9 to 12), keepalive, send hold. */
   #tickConnection(now: Instant, connection: Connection): void {
-    if (connection.deadline !== undefined && connection.deadline <= now) {
-      if (connection.state === 'Connect') {
-        this.#drop(now, connection, `connecting timed out after ${CONNECT_TIMEOUT_MS / 1000} s`);
-        return;
-      }
-      this.#fail(
-        now,
-        connection,
-        bgpError('holdTimerExpired', `nothing came from the peer in ${connection.state} for too long`),
-      );
-      return;
-    }
-    if (connection.keepaliveAt !== undefined && connection.keepaliveAt <= now) {
-      this.#owner.emit({ kind: 'send', connection: connection.id, bytes: KEEPALIVE });
-      this.#scheduleKeepalive(now, connection);
-    }
+    const isDue = (at: Instant | undefined): boolean => at !== undefined && at <= now;
+    const { state } = connection;
+    if (isDue(patienceEnds(connection, this.#config.delayOpenSeconds))) {
+      if (state === 'DelayingOpen') this.#sendOpen(now, connection, 'waited long enough for its OPEN');
+      else if (state === 'Dialling') this.#drop(now, connection, 'connecting timed out');
+      else this.#fail(now, connection, bgpError('holdTimerExpired', `nothing came from the peer in ${state}`));
+    } else if (isDue(sendHoldEnds(connection))) {
+      this.#fail(now, connection, bgpError('sendHoldTimerExpired', 'the peer has not read for too long'));
+    } else if (isDue(keepaliveDue(connection))) this.#sendKeepalive(now, connection);
   }
 
-  #dial(now: Instant): void {
-    this.#dialAt = undefined;
-    if (this.#connections.length > 0) return;
-    const { address, port } = this.#config;
-    const connection = this.#add(this.#owner.nextConnection(), true, after(now, CONNECT_TIMEOUT_MS));
-    this.#owner.emit({ kind: 'connect', connection: connection.id, address, port });
-    this.#restate(now, `dialling ${formatIp(address)} port ${port}`);
+  /** The idle hold is over, or the connect retry timer has run out (events 13 and 9): → Active, and Connect where we dial. */
+  #wake(now: Instant): void {
+    this.#retry.clear();
+    const { address, port, passive } = this.#config;
+    // An accepted connection on which nothing came yet is no reason not to try: it may be dead.
+    if (this.#isBusy()) {
+      if (!passive) this.#retry.later(now, this.#config);
+    } else if (!passive) {
+      const connection = this.#add(now, this.#owner.nextConnection(), true);
+      this.#owner.emit({ kind: 'connect', connection: connection.id, peer: this.#config });
+      this.#restate(now, `dialling ${formatIp(address)} port ${port}`);
+    } else this.#restate(now, 'the idle hold time is over');
   }
 
-  #add(id: ConnectionId, outgoing: boolean, deadline: Instant | undefined): Connection {
-    const connection: Connection = {
-      id,
-      outgoing,
-      besideEstablished: this.#established() !== undefined,
-      framer: new MessageFramer(),
-      state: 'Connect',
-      deadline,
-      keepaliveAt: undefined,
-      localAddress: undefined,
-      negotiated: undefined,
-    };
+  #add(now: Instant, id: ConnectionId, outgoing: boolean): Connection {
+    const connection = newConnection(now, { id, outgoing, besideEstablished: this.#established() !== undefined });
     this.#connections.push(connection);
     return connection;
   }
 
-  /** → OpenSent. Both sides send their OPEN at once: two that wait for each other would wait for ever. */
-  #sendOpen(now: Instant, connection: Connection, localAddress: Ip, reason: string): void {
+  /** TCP is there (events 16 and 17): → OpenSent, or first wait for the peer's OPEN where we are to. */
+  #begin(now: Instant, connection: Connection, localAddress: Ip, reason: string): void {
     connection.localAddress = localAddress;
+    if (this.#config.delayOpenSeconds === 0) this.#sendOpen(now, connection, reason);
+    else {
+      connection.state = 'DelayingOpen';
+      connection.heardAt = now;
+      this.#restate(now, `${reason}, waiting for its OPEN`);
+    }
+  }
+
+  /** → OpenSent. Both sides send their OPEN at once: two that wait for each other would wait for ever. */
+  #sendOpen(now: Instant, connection: Connection, reason: string): void {
+    connection.ownOpen = reticentOpen(this.#owner.ownOpen(now), this.#reticence);
+    this.#reticence = 'all'; // once: a peer may have learnt meanwhile
     connection.state = 'OpenSent';
-    connection.deadline = after(now, OPEN_HOLD_MS);
-    this.#owner.emit({ kind: 'send', connection: connection.id, bytes: encodeOpen(this.#owner.ownOpen(now)) });
+    connection.heardAt = now;
+    this.#emitSend(connection.id, encodeOpen(connection.ownOpen));
     this.#restate(now, reason);
   }
 
-  #obey(now: Instant, connection: Connection, frame: Frame): void {
+  #obey(now: Instant, connection: Connection, { type, body }: Frame): void {
     const { state } = connection;
-    if (frame.type === MESSAGE_TYPE.notification) this.#notified(now, connection, frame.body);
-    else if (state === 'OpenSent' && frame.type === MESSAGE_TYPE.open) this.#opened(now, connection, frame.body);
-    else if (state === 'OpenConfirm' && frame.type === MESSAGE_TYPE.keepalive) this.#establish(now, connection);
-    else if (state === 'Established' && frame.type !== MESSAGE_TYPE.open) {
-      this.#restartHold(now, connection);
-      // We do not offer route refresh, so a request for it is none of ours and is passed over (RFC 2918 section 4).
-      const error = frame.type === MESSAGE_TYPE.update ? this.#owner.update(now, frame.body) : undefined;
+    if (type === MESSAGE_TYPE.notification) this.#notified(now, connection, body);
+    else if (type !== MESSAGE_TYPE.update && !spendBudget(now, connection)) {
+      this.#fail(now, connection, bgpError('outOfResources', `a flood of messages of type ${type}`));
+    } else if (state === 'DelayingOpen' && type === MESSAGE_TYPE.open) {
+      this.#sendOpen(now, connection, 'its OPEN has come');
+      this.#opened(now, connection, body);
+    } else if (state === 'OpenSent' && type === MESSAGE_TYPE.open) this.#opened(now, connection, body);
+    else if (state === 'OpenConfirm' && type === MESSAGE_TYPE.keepalive) this.#establish(now, connection);
+    else if (state === 'Established' && type === MESSAGE_TYPE.keepalive) connection.heardAt = now;
+    else if (state === 'Established' && type === MESSAGE_TYPE.update) {
+      connection.heardAt = now;
+      const error = this.#owner.update(now, body);
       if (error !== undefined) this.#fail(now, connection, error);
-    } else {
-      const name = state === 'OpenSent' || state === 'OpenConfirm' ? state : 'Established';
-      const why = `message of type ${frame.type} in ${state}`;
-      this.#fail(now, connection, bgpError(`unexpectedIn${name}`, why, Uint8Array.of(frame.type)));
-    }
+    } else if (state === 'Established' && type === MESSAGE_TYPE.routeRefresh) this.#refresh(now, connection, body);
+    else this.#fail(now, connection, unexpectedMessage(state, type));
   }
 
-  #notified(now: Instant, connection: Connection, body: Uint8Array): void {
-    const { code, subcode, data } = decodeNotification(body);
-    const reason = `the peer says: ${describeNotification(code, subcode, data)}`;
-    this.#owner.emit({ kind: 'close', connection: connection.id, reason });
-    // A cease is a wish of the peer's operator or of its collision rule, no fault that needs a long wait.
-    this.#remove(now, connection, reason, 'notification', code === CEASE ? CONNECT_BACKOFF : ERROR_BACKOFF);
-  }
-
-  /** OPEN: OpenSent → OpenConfirm, unless the peer is not who it should be or another connection wins. */
+  /** OPEN: OpenSent → OpenConfirm (event 19), unless the peer is not who it should be or another connection wins. */
   #opened(now: Instant, connection: Connection, body: Uint8Array): void {
+    const { ownOpen, localAddress } = connection;
+    if (ownOpen === undefined || localAddress === undefined) return;
     const open = decodeOpen(body);
-    const own = this.#owner.ownOpen(now);
-    const error = isBgpError(open) ? open : this.#objection(own, open);
-    if (error !== undefined || isBgpError(open)) {
-      if (error !== undefined) this.#fail(now, connection, error);
+    if (isBgpError(open)) {
+      this.#fail(now, connection, open);
+      return;
+    }
+    const negotiated = negotiate(ownOpen, open, this.#config, localAddress);
+    if (isBgpError(negotiated)) {
+      this.#fail(now, connection, negotiated);
       return;
     }
     for (const other of [...this.#connections]) {
-      if (other !== connection && !this.#survives(now, connection, other, own, open)) return;
+      if (other !== connection && !this.#survives(now, connection, other, ownOpen, open)) return;
     }
-    const holdTimeSeconds = Math.min(own.holdTimeSeconds, open.holdTimeSeconds);
-    const localAddress = connection.localAddress ?? this.#config.address;
-    connection.negotiated = { open, localAddress, holdTimeSeconds };
+    connection.negotiated = negotiated;
+    connection.framer.messageBytesMax = negotiated.messageBytesMax;
     connection.state = 'OpenConfirm';
-    this.#restartHold(now, connection);
-    this.#owner.emit({ kind: 'send', connection: connection.id, bytes: KEEPALIVE });
-    this.#scheduleKeepalive(now, connection);
-    this.#restate(now, `OPEN from router ${formatRouterId(open.routerId)}`);
-  }
-
-  /** What is wrong with the peer's OPEN, given what we know of it. */
-  #objection(own: Open, open: Open): BgpError | undefined {
-    if (open.asn !== this.#config.asn) {
-      return bgpError('badPeerAs', `the peer is in AS ${open.asn}, configured is AS ${this.#config.asn}`);
-    }
-    if (open.asn === own.asn && open.routerId === own.routerId) {
-      return bgpError('badRouterId', `the peer has our own router identifier ${formatRouterId(own.routerId)}`);
-    }
-    const theirs = open.capabilities.families ?? [4];
-    if (!this.#config.families.some((family) => theirs.includes(family))) {
-      const wanted = this.#config.families.map((family) => `IPv${family}`).join(' and ');
-      const data = this.#config.families.flatMap((family) => [1, 4, ...multiprotocolValue(family)]);
-      return bgpError('unsupportedCapability', `the peer does not speak ${wanted} unicast`, Uint8Array.from(data));
-    }
-    return undefined;
+    connection.heardAt = now;
+    this.#sendKeepalive(now, connection);
+    const { asn, routerId, holdTimeSeconds, capabilities } = open;
+    const said = [`AS ${asn}`, `router ${formatRouterId(routerId)}`, `hold time ${holdTimeSeconds} s`];
+    this.#restate(now, `OPEN: ${[...said, ...capabilityNames(capabilities)].join(', ')}`);
   }
 
   /** Settles the collision of a connection that got its OPEN with another one; false when it lost and is gone. */
   #survives(now: Instant, connection: Connection, other: Connection, own: Open, open: Open): boolean {
-    if (other.state === 'Connect') {
-      this.#drop(now, other, 'the peer has dialled meanwhile');
-      return true;
-    }
-    if (other.state === 'OpenSent') return true; // nobody knows yet who is at its other end
-    if (other.state === 'Established' && connection.besideEstablished) {
-      const restarts = other.negotiated?.open.capabilities.gracefulRestart !== undefined;
-      if (restarts) this.#drop(now, other, 'the peer has opened a new connection: it has restarted');
-      else this.#fail(now, connection, bgpError('collision', 'another connection is Established'));
-      return restarts;
-    }
-    // The one that the side with the higher identifier opened is kept; of two from one side, the newer.
-    const weAreHigher = own.routerId === open.routerId ? own.asn > open.asn : own.routerId > open.routerId;
-    const keep = connection.outgoing === other.outgoing || connection.outgoing === weAreHigher;
-    const loser = keep ? other : connection;
-    this.#fail(now, loser, bgpError('collision', 'the other connection of the two was kept'));
-    return keep;
+    const verdict = settleCollision(connection, other, own, open);
+    if (verdict.keep === 'both') return true;
+    const loser = verdict.keep === 'candidate' ? other : connection;
+    if (verdict.silent) this.#drop(now, loser, verdict.why);
+    else this.#fail(now, loser, bgpError('collision', verdict.why));
+    return verdict.keep === 'candidate';
   }
 
-  /** KEEPALIVE: OpenConfirm → Established. */
+  /** KEEPALIVE: OpenConfirm → Established (event 26). */
   #establish(now: Instant, connection: Connection): void {
     if (connection.negotiated === undefined) return;
     connection.state = 'Established';
-    this.#failures = 0;
-    this.#dialAt = undefined;
-    this.#restartHold(now, connection);
+    connection.heardAt = now;
+    this.#retry.succeeded();
+    this.log.established += 1;
     this.#restate(now, 'KEEPALIVE');
     this.#owner.established(now, connection.negotiated);
   }
 
-  #restartHold(now: Instant, connection: Connection): void {
-    const seconds = connection.negotiated?.holdTimeSeconds ?? 0;
-    connection.deadline = seconds === 0 ? undefined : after(now, seconds * 1000);
+  #refresh(now: Instant, connection: Connection, body: Uint8Array): void {
+    const refresh = decodeRefresh(body, connection.negotiated?.enhancedRouteRefresh === true);
+    const { negotiated, ownOpen } = connection;
+    if (isBgpError(refresh)) this.#fail(now, connection, refresh);
+    else if (
+      refresh !== undefined &&
+      negotiated?.families.includes(refresh.family) === true &&
+      ownOpen?.capabilities.routeRefresh === true
+    ) {
+      this.#owner.refresh(now, refresh);
+    } else this.log.note(now, 'a ROUTE-REFRESH that we never agreed on was passed over');
   }
 
-  #scheduleKeepalive(now: Instant, connection: Connection): void {
-    const seconds = connection.negotiated?.holdTimeSeconds ?? 0;
-    const jitter = KEEPALIVE_JITTER_FLOOR + (1 - KEEPALIVE_JITTER_FLOOR) * this.#random();
-    connection.keepaliveAt = seconds === 0 ? undefined : after(now, ((seconds * 1000) / KEEPALIVES_PER_HOLD) * jitter);
+  /** The peer ends it (events 24 and 25). */
+  #notified(now: Instant, connection: Connection, body: Uint8Array): void {
+    const told = decodeNotification(body);
+    const reason = `the peer says: ${describeNotification(told.code, told.subcode, told.data)}`;
+    this.log.notification(now, 'received', told);
+    const refused = connection.state === 'Established' ? undefined : refusesOffer(told);
+    const wasOffered = connection.ownOpen?.capabilities.routeRefresh === true;
+    if (refused !== undefined && wasOffered) this.#reticence = refused === 'parameters' ? 'none' : 'needed';
+    const recoverable = connection.negotiated?.restartsAfterNotification === true && !isHardReset(told);
+    this.#owner.emit({ kind: 'close', connection: connection.id, reason });
+    this.#remove(now, connection, { reason, recoverable, lasting: this.#reticence === 'all' && isLasting(told) });
   }
 
   /** Ends a connection by a NOTIFICATION of ours. */
   #fail(now: Instant, connection: Connection, error: BgpError): void {
-    if (connection.state !== 'Connect') {
-      this.#owner.emit({ kind: 'send', connection: connection.id, bytes: encodeNotification(error) });
-    }
+    if (connection.state === 'Ended') return; // by what the owner did with the same message
+    const restarts = connection.negotiated?.restartsAfterNotification === true;
+    const told = restarts && isHard(error) ? hardReset(error) : error;
+    if (connection.state !== 'Dialling') this.#notify(now, connection.id, told);
     const reason = `${describeNotification(error.code, error.subcode, new Uint8Array(0))}: ${error.why}`;
     this.#owner.emit({ kind: 'close', connection: connection.id, reason });
-    const backoff = error.code === CEASE || error.code === HOLD_TIMER_EXPIRED ? CONNECT_BACKOFF : ERROR_BACKOFF;
-    this.#remove(now, connection, reason, 'notification', backoff);
+    this.#remove(now, connection, { reason, recoverable: restarts && !isHard(error), lasting: isLasting(error) });
   }
 
   /** Ends a connection without a word. */
   #drop(now: Instant, connection: Connection, reason: string): void {
     this.#owner.emit({ kind: 'close', connection: connection.id, reason });
-    this.#remove(now, connection, reason, 'connection-lost');
+    this.#remove(now, connection, { reason, recoverable: true, lasting: false });
   }
 
-  /** The connection is no more; where it was the last one, the next try is scheduled. */
-  #remove(now: Instant, connection: Connection, reason: string, cause: DownCause, backoff = CONNECT_BACKOFF): void {
+  #refuse(now: Instant, id: ConnectionId, error: BgpError): void {
+    this.#notify(now, id, error);
+    this.log.note(now, `a connection was refused: ${error.why}`);
+    this.#owner.emit({ kind: 'close', connection: id, reason: error.why });
+  }
+
+  /** The connection is no more; where it was the last one that counts, the next try is scheduled. */
+  #remove(now: Instant, connection: Connection, { reason, recoverable, lasting }: Ending): void {
     const wasEstablished = connection.state === 'Established';
     connection.state = 'Ended';
     this.#connections = this.#connections.filter((other) => other !== connection);
-    if (wasEstablished || this.#connections.length === 0) this.#lastError = reason;
-    if (this.#connections.length === 0 && !this.#stopped) {
-      this.#failures += 1;
-      this.#resting = backoff === ERROR_BACKOFF ? 'Idle' : 'Active';
-      const wait = backoffMs(backoff, this.#failures, this.#random);
-      this.#dialAt = this.#config.passive ? undefined : after(now, wait);
+    const wasLast = connection.outgoing ? !this.#isBusy() : this.#connections.length === 0;
+    if (wasEstablished || wasLast) this.#lastError = reason;
+    if (wasEstablished) {
+      this.log.flaps += 1;
+      this.#retry.lost(now - this.#since);
     }
+    if (wasLast && this.#refusal === undefined) this.#retry.after(now, lasting, this.#config);
     this.#restate(now, reason);
-    if (wasEstablished) this.#owner.down(now, cause);
+    if (wasEstablished) this.#owner.down(now, { recoverable, reason });
   }
 
   #restate(now: Instant, reason: string): void {
-    let to: SessionState = this.#resting;
-    for (const { state } of this.#connections) {
-      if (state !== 'Ended' && STATE_ORDER.indexOf(state) > STATE_ORDER.indexOf(to)) to = state;
-    }
-    if (to === this.#state) return;
+    const resting = this.#refusal !== undefined || this.#retry.isHeld ? 'Idle' : 'Active';
+    const to = sessionState(this.#connections, resting);
     const from = this.#state;
+    this.log.note(now, from === to ? reason : `${from} → ${to}: ${reason}`);
+    if (to === from) return;
     this.#state = to;
     this.#since = now;
-    this.#owner.emit({ kind: 'session', peer: this.#config.address, from, to, reason });
+    this.#owner.emit({ kind: 'session', peer: peerName(this.#config), from, to, reason });
+  }
+
+  #emitSend(connection: ConnectionId, bytes: Uint8Array): void {
+    this.log.countSent(bytes);
+    this.#owner.emit({ kind: 'send', connection, bytes });
+  }
+
+  #notify(now: Instant, connection: ConnectionId, error: BgpError): void {
+    this.log.notification(now, 'sent', error);
+    this.#emitSend(connection, encodeNotification(error));
+  }
+
+  #sendKeepalive(now: Instant, connection: Connection): void {
+    this.#emitSend(connection.id, KEEPALIVE);
+    connection.sentAt = now;
+    this.#scheduleKeepalive(connection);
+  }
+
+  #scheduleKeepalive(connection: Connection): void {
+    const seconds = keepaliveSecondsOf(connection.negotiated?.holdTimeSeconds ?? 0, this.#config.keepaliveSeconds);
+    connection.keepaliveMs = jitteredKeepaliveMs(seconds, this.#random);
+  }
+
+  /** Whether a connection is there that may come to something. */
+  #isBusy(): boolean {
+    return this.#connections.some(({ outgoing, state }) => outgoing || state !== 'OpenSent');
   }
 
   #find(id: ConnectionId): Connection | undefined {

@@ -1,9 +1,11 @@
 /**
- * The speaker: all peers, the Loc-RIB between them, and what follows from each event.
+ * The speaker: all peers, the tables between them, and what follows from each event.
  *
- * `handle` obeys one event and then settles: every prefix that changed is decided once, the kernel's side is told where
- * gateways changed, and each peer gets one string of UPDATEs. So a chunk of bytes with a thousand announcements is one
- * settling. Nothing a peer sends makes it throw; an assertion means that the shell has broken the contract.
+ * An event is obeyed at once: sessions change state, paths are put into the tables and mark their prefixes. What follows
+ * for others is `work`, done when everything that lies ready has been read, in slices: prefixes are settled once, update
+ * groups write their messages, new peers are fed. So a flood of small UPDATEs costs little more than one large one, and no
+ * slice keeps a KEEPALIVE waiting. Nothing a peer sends makes it throw; an assertion means that the shell has broken
+ * the contract.
  *
  * It never waits: after our own start it tells peers of our routes at once, but says End-of-RIB only when it knows them all,
  * since that is when peers drop what they kept of our last run (RFC 4724 section 4.1).
@@ -15,32 +17,47 @@ import type { Instant } from '../lib/clock.ts';
 import { after, earlier } from '../lib/clock.ts';
 import type { Random } from '../lib/prng.ts';
 import type { Cidr } from '../net/cidr.ts';
-import { familyOf } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { formatIp, sameIp } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
-import type {
-  ConnectionId,
-  PeerConfig,
-  PeerView,
-  RouteView,
-  SpeakerConfig,
-  SpeakerEvent,
-  SpeakerOutput,
-} from './contract.ts';
-import { connectionId } from './contract.ts';
+import { Aggregation } from './aggregation.ts';
+import { Alarms } from './alarms.ts';
+import { Answers } from './answers.ts';
+import { AttributeSets } from './attribute-sets.ts';
+import { Chores } from './chores.ts';
+import type { ConnectionId, PeerName, SpeakerEvent, SpeakerOutput } from './contract.ts';
+import { connectionId, peerName } from './contract.ts';
 import { bgpError } from './errors.ts';
-import { originate } from './export.ts';
+import { groupTermsOf } from './group-terms.ts';
 import { convergenceDeadline, END_OF_RIB_WAIT_MS } from './initial-convergence.ts';
-import { LocRib } from './loc-rib.ts';
-import { prefixKey } from './nlri.ts';
-import type { PeerWorld } from './peer.ts';
+import { rangeFor } from './listen-ranges.ts';
+import type { Negotiated } from './negotiated.ts';
+import { Originations } from './originations.ts';
+import type { OutboundGroup } from './outbound.ts';
 import { Peer } from './peer.ts';
-import type { Route, Self } from './route.ts';
-import { routeView } from './view.ts';
+import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
+import { Rib } from './rib.ts';
+import { Settlement } from './settlement.ts';
+import { UpdateGroup } from './update-group.ts';
+import type { Self } from './usability.ts';
+import { judgeUsability } from './usability.ts';
+import type {
+  DumpPage,
+  DumpQuestion,
+  ExplanationView,
+  NeighborView,
+  PeerView,
+  RouteFilter,
+  RoutePage,
+  SpeakerViews,
+  TableSizes,
+} from './views.ts';
 
 /** A full mesh ends long before; a reflector of a large site has this many clients. */
-const PEERS_MAX = 5_000;
+const PEERS_MAX = 10_000;
+/** Prefixes settled in one slice: a few milliseconds. */
+const ROWS_PER_SLICE = 16_384;
+/** Feeding steps in one slice; each looks at as many rows at most. */
+const STEPS_PER_SLICE = 512;
 
 const FAMILIES: readonly Family[] = [4, 6];
 
@@ -49,129 +66,232 @@ export function createSpeaker(options: { readonly random: Random; readonly now: 
   return new Speaker(options);
 }
 
-export class Speaker {
+export class Speaker implements SpeakerViews {
   readonly #start: Instant;
-  readonly #locRib = new LocRib();
-  readonly #world: PeerWorld;
-  /** By the address in text. */
-  readonly #peers = new Map<string, Peer>();
-  readonly #peerOf = new Map<ConnectionId, Peer>();
-  readonly #originated = new Map<string, Route>();
-  #originAttributes: Readonly<Record<Family, PathAttributes>> = { 4: originate(undefined), 6: originate(undefined) };
+  readonly #random: Random;
+  #now: Instant;
   #config: SpeakerConfig | undefined;
+  #self: Self | undefined;
   #outputs: SpeakerOutput[] = [];
+
+  readonly #groups = new Map<string, OutboundGroup>();
+  readonly #sets = new AttributeSets(
+    (set) => judgeUsability(set, this.#self),
+    (id) => this.#forgetSet(id),
+  );
+  readonly #ribs: Readonly<Record<Family, Rib>> = { 4: new Rib(4, this.#sets), 6: new Rib(6, this.#sets) };
+  readonly #aggregation = new Aggregation();
+  readonly #originations = new Originations(this.#ribs, this.#sets);
+  readonly #settlements: Readonly<Record<Family, Settlement>> = { 4: this.#settlement(4), 6: this.#settlement(6) };
+  readonly #chores = new Chores();
+  readonly #alarms = new Alarms<Peer>();
+
+  readonly #peers = new Map<PeerName, Peer>();
+  readonly #peerOf = new Map<ConnectionId, Peer>();
+  readonly #bySlot: (Peer | undefined)[] = [undefined];
+  readonly #freeSlots: number[] = [];
+  /** Peers that have joined, moved or fallen behind: they may have something to be sent or said. */
+  readonly #behind = new Set<Peer>();
+  readonly #answers: Answers;
+
   #lastConnection = 0;
   #hasAnnounced = false;
   /** Peers may be told that they have all our routes; stays true. */
   #mayEndRib = false;
   #hasConverged = false;
+  /** Until when peers are waited for, before each of the two; worked out anew when a peer has progressed. */
+  #endOfRibAt: Instant | undefined;
+  #convergenceAt: Instant | undefined;
+  #hasProgressed = false;
 
   constructor({ random, now }: { readonly random: Random; readonly now: Instant }) {
     this.#start = now;
-    this.#world = {
-      random,
-      locRib: this.#locRib,
-      emit: (output) => this.#emit(output),
-      nextConnection: (peer) => this.#nextConnection(peer),
-      config: () => this.#configured(),
-      isRestarting: (at) => at < after(this.#start, this.#configured().restartTimeSeconds * 1000),
-    };
+    this.#now = now;
+    this.#random = random;
+    this.#answers = new Answers({
+      ribs: this.#ribs,
+      sets: this.#sets,
+      peers: this.#peers,
+      peerAt: (slot) => this.#bySlot[slot],
+      config: () => this.#config,
+    });
   }
 
   /** Obeys one event; returns all that is to be done, in order. */
   handle(now: Instant, event: SpeakerEvent): SpeakerOutput[] {
+    this.#now = now;
     this.#obey(now, event);
-    this.#settle(now);
     const outputs = this.#outputs;
     this.#outputs = [];
     return outputs;
   }
 
+  /** Whether `work` is wanted, once everything that lies ready has been read. */
+  hasWork(): boolean {
+    return this.#hasProgressed || !this.#chores.isEmpty || this.#behind.size > 0 || this.#hasMarked();
+  }
+
   /** When the next `tick` is wanted; undefined for never. */
   nextTimer(): Instant | undefined {
-    let next = this.#hasConverged || this.#config === undefined ? undefined : this.#convergenceDeadline();
-    if (!this.#mayEndRib) next = earlier(next, this.#endOfRibTime());
-    for (const peer of this.#peers.values()) next = earlier(next, peer.nextTimer());
+    let next = this.#alarms.next;
+    if (!this.#hasConverged) next = earlier(next, this.#convergenceAt);
+    if (!this.#mayEndRib) next = earlier(next, this.#endOfRibAt);
     return next;
   }
 
-  peers(now: Instant): PeerView[] {
-    return [...this.#peers.values()].map((peer) => peer.view(now));
+  peers(now: Instant): readonly PeerView[] {
+    return this.#answers.peers(now);
   }
 
-  /** Every route that is known, ours included. */
-  routes(): RouteView[] {
-    const views: RouteView[] = [];
-    for (const { routes, best } of this.#locRib.destinations()) {
-      for (const route of routes) views.push(routeView(route, route === best, this.#isStale(route)));
-    }
-    return views;
+  neighbor(now: Instant, name: PeerName): NeighborView | undefined {
+    return this.#answers.neighbor(now, name);
+  }
+
+  routes(filter: RouteFilter): RoutePage {
+    return this.#answers.routes(filter);
+  }
+
+  received(name: PeerName, filter: RouteFilter): RoutePage | undefined {
+    return this.#answers.received(name, filter);
+  }
+
+  advertised(name: PeerName, filter: RouteFilter): RoutePage | undefined {
+    return this.#answers.advertised(name, filter);
+  }
+
+  explain(prefix: Cidr): ExplanationView | undefined {
+    return this.#answers.explain(prefix);
+  }
+
+  dump(question: DumpQuestion): DumpPage {
+    return this.#answers.dump(question);
+  }
+
+  sizes(): TableSizes {
+    return this.#answers.sizes();
   }
 
   #obey(now: Instant, event: SpeakerEvent): void {
     switch (event.kind) {
       case 'configure':
         this.#configure(now, event.config);
-        return;
+        this.#hasProgressed = true;
+        break;
       case 'announce':
-        this.#announce(event.prefixes);
-        return;
+        this.#hasAnnounced = true;
+        this.#hasProgressed = true;
+        this.#originations.announce(event.originations);
+        break;
       case 'accepted':
-        this.#accept(now, event.connection, event.peerAddress, event.localAddress);
-        return;
-      case 'connected':
-        this.#peerOf.get(event.connection)?.session.connected(now, event.connection, event.localAddress);
-        return;
-      case 'received':
-        this.#peerOf.get(event.connection)?.session.received(now, event.connection, event.bytes);
-        return;
-      case 'connectFailed':
-      case 'closed': {
-        const session = this.#peerOf.get(event.connection)?.session;
-        this.#peerOf.delete(event.connection);
-        if (event.kind === 'closed') session?.closed(now, event.connection, event.reason);
-        else session?.connectFailed(now, event.connection, event.reason);
-        return;
-      }
+        this.#accept(now, event);
+        break;
+      case 'work':
+        this.#work(now);
+        break;
       case 'tick':
-        for (const peer of this.#peers.values()) peer.tick(now);
-        return;
+        for (const peer of this.#alarms.takeDue(now)) this.#touch(peer, () => peer.tick(now));
+        this.#noteConvergence(now);
+        break;
+      case 'bfdDown':
+        this.#touch(this.#peers.get(event.peer), (peer) => peer.bfdDown(now, event.reason));
+        break;
+      case 'command':
+        this.#touch(this.#peers.get(event.peer), (peer) => peer.command(now, event.command));
+        break;
+      case 'connected':
+      case 'connectFailed':
+      case 'received':
+      case 'closed':
+      case 'blocked':
+      case 'drained':
+        this.#obeyConnection(now, event);
+        break;
       default:
         unreachable(event);
     }
   }
 
+  #obeyConnection(now: Instant, event: SpeakerEvent & { readonly connection: ConnectionId }): void {
+    this.#touch(this.#peerOf.get(event.connection), ({ session, outbound }) => {
+      const { connection } = event;
+      switch (event.kind) {
+        case 'received':
+          session.received(now, connection, event.bytes);
+          return;
+        case 'connected':
+          session.connected(now, connection, event.localAddress);
+          return;
+        case 'blocked':
+          outbound.block();
+          session.blocked(now, connection);
+          return;
+        case 'drained':
+          outbound.unblock();
+          session.drained(now, connection);
+          return;
+        case 'closed':
+          this.#peerOf.delete(connection);
+          session.closed(now, connection, event.reason);
+          return;
+        case 'connectFailed':
+          this.#peerOf.delete(connection);
+          session.connectFailed(now, connection, event.reason);
+          return;
+      }
+    });
+  }
+
+  /** Has something done with a peer, and draws the consequences for its alarm, its place in line, and its existence. */
+  #touch(peer: Peer | undefined, act: (peer: Peer) => void): void {
+    if (peer === undefined) return;
+    act(peer);
+    this.#alarms.set(peer, peer.nextTimer());
+    if (peer.outbound.canStep || peer.outbound.owesSomething) this.#behind.add(peer);
+    if (peer.isOver) this.#forgetPeer(peer);
+  }
+
   #configure(now: Instant, config: SpeakerConfig): void {
     const before = this.#config;
     this.#config = config;
+    const { asn, routerId, nextHops } = config;
+    const addresses = FAMILIES.flatMap((family) => nextHops[family] ?? []);
+    this.#self = { asn, routerId, clusterId: config.clusterId ?? routerId, addresses };
     const wanted = this.#wantedPeers(config.peers);
-    for (const [address, peer] of [...this.#peers]) {
-      if (wanted.has(address)) continue;
+    for (const [name, peer] of [...this.#peers]) {
+      const isWanted = wanted.has(name) || (peer.isDynamic && this.#rangeOf(peer.config) !== undefined);
+      if (isWanted) continue;
       peer.remove(now);
-      this.#peers.delete(address);
+      this.#forgetPeer(peer);
     }
-    const isOther = before !== undefined && (before.asn !== config.asn || before.routerId !== config.routerId);
-    for (const [address, peerConfig] of wanted) {
-      const peer = this.#peers.get(address);
-      if (peer === undefined) {
-        this.#peers.set(address, new Peer(now, peerConfig, this.#world));
-        continue;
-      }
-      const needsReset = isOther || !sameSession(peer.config, peerConfig);
-      peer.reconfigure(now, peerConfig);
-      if (needsReset)
-        peer.session.reset(now, bgpError('configurationChange', 'the configuration of the session has changed'));
+    const isOther = before !== undefined && (before.asn !== asn || before.routerId !== routerId);
+    for (const [name, peerConfig] of wanted) {
+      const peer = this.#peers.get(name);
+      if (peer === undefined) this.#addPeer(now, peerConfig, false);
+      else this.#touch(peer, () => peer.reconfigure(now, peerConfig));
     }
-    const sameNextHops = FAMILIES.every((family) => sameIp(before?.nextHops[family], config.nextHops[family]));
-    if (sameNextHops && !isOther) return;
-    this.#originAttributes = { 4: originate(config.nextHops[4]), 6: originate(config.nextHops[6]) };
-    this.#announcePrefixes([...this.#originated.values()].map((route) => route.prefix));
-    this.#locRib.markAll();
-    for (const peer of this.#peers.values()) peer.offerAll();
+    for (const peer of this.#peers.values()) {
+      const range = peer.isDynamic ? this.#rangeOf(peer.config) : undefined;
+      const { address, asn: peerAsn } = peer.config;
+      if (range !== undefined) this.#touch(peer, () => peer.reconfigure(now, { ...range.peer, address, asn: peerAsn }));
+      const why = bgpError('configurationChange', 'our own AS number or router identifier has changed');
+      if (isOther) this.#touch(peer, () => peer.session.reset(now, why));
+    }
+    if (before === undefined || !sameIdentity(before, config)) this.#identityChanged(before === undefined);
   }
 
-  #wantedPeers(configs: readonly PeerConfig[]): Map<string, PeerConfig> {
-    const wanted = new Map(configs.slice(0, PEERS_MAX).map((config) => [formatIp(config.address), config]));
+  /** What makes routes usable, and how they are passed on, may be different now. */
+  #identityChanged(isFirst: boolean): void {
+    const config = this.#configured();
+    this.#sets.judgeAll();
+    const present = FAMILIES.flatMap((family) => this.#answers.exportedPrefixes(family));
+    this.#aggregation.configure(config.aggregates, present);
+    this.#originations.aggregate(this.#aggregation.present(), config);
+    for (const family of FAMILIES) this.#ribs[family].markAll();
+    if (!isFirst) for (const peer of this.#peers.values()) this.#touch(peer, () => peer.applyTerms());
+  }
+
+  #wantedPeers(configs: readonly PeerConfig[]): Map<PeerName, PeerConfig> {
+    const wanted = new Map(configs.slice(0, PEERS_MAX).map((config) => [peerName(config), config]));
     if (configs.length > PEERS_MAX) {
       const message = `${configs.length} peers are configured, the first ${PEERS_MAX} are taken`;
       this.#emit({ kind: 'notice', peer: undefined, message });
@@ -179,59 +299,144 @@ export class Speaker {
     return wanted;
   }
 
-  #announce(prefixes: readonly Cidr[]): void {
-    this.#hasAnnounced = true;
-    this.#announcePrefixes(prefixes);
+  #addPeer(now: Instant, config: PeerConfig, isDynamic: boolean): Peer {
+    const slot = this.#freeSlots.pop() ?? this.#bySlot.length;
+    const peer = new Peer(now, slot, config, isDynamic, {
+      random: this.#random,
+      ribs: this.#ribs,
+      sets: this.#sets,
+      chores: this.#chores,
+      now: () => this.#now,
+      emit: (output) => this.#emit(output),
+      nextConnection: (owner) => this.#nextConnection(owner),
+      config: () => this.#configured(),
+      isRestarting: (at) => at < after(this.#start, this.#configured().restartTimeSeconds * 1000),
+      groupFor: (owner, negotiated, family) => this.#groupFor(owner, negotiated, family),
+      groupsLeft: (groups) => this.#groupsLeft(groups),
+      progressed: () => {
+        this.#hasProgressed = true;
+      },
+    });
+    this.#peers.set(peer.name, peer);
+    this.#bySlot[slot] = peer;
+    this.#hasProgressed = true;
+    this.#alarms.set(peer, peer.nextTimer());
+    return peer;
   }
 
-  #announcePrefixes(prefixes: readonly Cidr[]): void {
-    const wanted = new Set<string>();
-    for (const prefix of prefixes) {
-      const key = prefixKey(prefix);
-      wanted.add(key);
-      const attributes = this.#originAttributes[familyOf(prefix)];
-      const previous = this.#originated.get(key);
-      if (previous?.attributes === attributes) continue;
-      const route: Route = { prefix, key, attributes, source: { kind: 'local' } };
-      this.#originated.set(key, route);
-      this.#locRib.replace(previous, route);
-    }
-    for (const [key, route] of [...this.#originated]) {
-      if (wanted.has(key)) continue;
-      this.#originated.delete(key);
-      this.#locRib.replace(route, undefined);
-    }
+  #forgetPeer(peer: Peer): void {
+    this.#chores.finish(peer.inbound);
+    this.#alarms.remove(peer);
+    this.#behind.delete(peer);
+    if (this.#peers.get(peer.name) === peer) this.#peers.delete(peer.name);
+    this.#bySlot[peer.slot] = undefined;
+    this.#hasProgressed = true;
+    this.#freeSlots.push(peer.slot);
   }
 
-  #accept(now: Instant, connection: ConnectionId, peerAddress: Ip, localAddress: Ip): void {
+  #accept(now: Instant, event: SpeakerEvent & { readonly kind: 'accepted' }): void {
+    const { connection, peerAddress, localAddress, device } = event;
     assert(connection % 2 === 1, `accepted connection ${connection}: the shell's numbers are odd`);
-    const peer = this.#peers.get(formatIp(peerAddress));
-    if (peer === undefined) {
+    const peer = this.#peers.get(peerName({ address: peerAddress, device })) ?? this.#welcome(now, peerAddress, device);
+    if (typeof peer === 'string') {
       // Without a NOTIFICATION, after which many speakers would wait for a minute: it may be a peer that we hear of soon.
-      const message = `connection from ${formatIp(peerAddress)} refused: it is not configured as a peer`;
+      const message = `connection from ${formatIp(peerAddress)} refused: ${peer}`;
       this.#emit({ kind: 'notice', peer: undefined, message });
       this.#emit({ kind: 'close', connection, reason: message });
       return;
     }
     this.#peerOf.set(connection, peer);
-    peer.session.accepted(now, connection, localAddress);
+    this.#touch(peer, () => peer.session.accepted(now, connection, localAddress));
   }
 
-  /** Draws the consequences of what the event has changed. */
-  #settle(now: Instant): void {
-    for (const { destination, gatewaysChanged } of this.#locRib.settle(this.#self())) {
-      const { prefix, gateways, best } = destination;
-      const peer = gateways.length > 0 && best?.source.kind === 'peer' ? best.source.address : undefined;
-      if (gatewaysChanged) this.#emit({ kind: 'best', prefix, gateways, peer });
-      for (const other of this.#peers.values()) other.offer(destination);
+  /** A peer for somebody who is not configured by name, or why there is none. */
+  #welcome(now: Instant, address: Ip, device: string | undefined): Peer | string {
+    const range = this.#rangeOf({ address, device });
+    if (range === undefined) return 'it is not configured as a peer';
+    let count = 0;
+    for (const peer of this.#peers.values()) if (peer.isDynamic && this.#rangeOf(peer.config) === range) count += 1;
+    if (count >= range.peersMax) return `its range has ${range.peersMax} peers already`;
+    return this.#addPeer(now, { ...range.peer, address, device, asn: range.asn, passive: true }, true);
+  }
+
+  #rangeOf(peer: { readonly address: Ip; readonly device: string | undefined }): ReturnType<typeof rangeFor> {
+    return rangeFor(peer.address, peer.device, this.#config?.listenRanges ?? []);
+  }
+
+  /** One slice of what follows from the events so far. */
+  #work(now: Instant): void {
+    this.#chores.step();
+    const config = this.#config;
+    if (config === undefined) return;
+    const multipathMax = config.installs ? config.multipathMax : undefined;
+    for (const family of FAMILIES) {
+      if (this.#ribs[family].hasMarked)
+        this.#settlements[family].settle(ROWS_PER_SLICE, this.#groupsOf(family), multipathMax);
     }
-    this.#mayEndRib ||= this.#endOfRibTime() <= now;
-    for (const peer of this.#peers.values()) peer.flush(now, this.#mayEndRib);
-    if (this.#hasConverged || this.#config === undefined) return;
-    const deadline = this.#convergenceDeadline();
-    if (deadline !== undefined && deadline > now) return;
+    if (!this.#aggregation.isEmpty) this.#originations.aggregate(this.#aggregation.present(), config);
+    if (this.#hasProgressed) {
+      this.#hasProgressed = false;
+      this.#endOfRibAt = this.#endOfRibTime();
+      this.#convergenceAt = this.#convergenceDeadline() ?? now;
+    }
+    this.#noteConvergence(now);
+    let steps = 0;
+    for (const peer of this.#behind) {
+      if (steps++ >= STEPS_PER_SLICE) break;
+      // Those that are not done yet go to the end of the line.
+      this.#behind.delete(peer);
+      if (peer.outbound.canStep) peer.outbound.step();
+      peer.sayEnds(now, this.#mayEndRib);
+      if (peer.outbound.canStep) this.#behind.add(peer);
+      this.#alarms.set(peer, peer.nextTimer());
+    }
+  }
+
+  #groupsOf(family: Family): OutboundGroup[] {
+    return [...this.#groups.values()].filter(({ terms }) => terms.family === family);
+  }
+
+  #groupFor(peer: Peer, negotiated: Negotiated, family: Family): OutboundGroup {
+    const { key, terms } = groupTermsOf(this.#configured(), peer.config, negotiated, this.#ribs[family]);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = new UpdateGroup(key, terms, this.#ribs[family]);
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  #groupsLeft(groups: readonly OutboundGroup[]): void {
+    for (const group of groups) if (group.members.size === 0) this.#groups.delete(group.key);
+  }
+
+  #forgetSet(id: number): void {
+    for (const group of this.#groups.values()) group.forgetSet(id);
+  }
+
+  #settlement(family: Family): Settlement {
+    return new Settlement({
+      rib: this.#ribs[family],
+      sets: this.#sets,
+      aggregation: this.#aggregation,
+      best: (prefix, way) => this.#emit({ kind: 'best', prefix, ...way }),
+    });
+  }
+
+  /** Notes what follows once enough is known after our start, or enough time has passed. */
+  #noteConvergence(now: Instant): void {
+    if (!this.#mayEndRib && this.#endOfRibAt !== undefined && this.#endOfRibAt <= now) {
+      this.#mayEndRib = true;
+      for (const peer of this.#peers.values()) if (peer.outbound.owesSomething) this.#behind.add(peer);
+    }
+    const isOver = this.#convergenceAt !== undefined && this.#convergenceAt <= now && !this.#hasMarked();
+    if (this.#hasConverged || !isOver) return;
     this.#hasConverged = true;
     this.#emit({ kind: 'initialConvergence' });
+  }
+
+  #hasMarked(): boolean {
+    return this.#ribs[4].hasMarked || this.#ribs[6].hasMarked;
   }
 
   #convergenceDeadline(): Instant | undefined {
@@ -247,18 +452,13 @@ export class Speaker {
    */
   #endOfRibTime(): Instant {
     if (!this.#hasAnnounced) return after(this.#start, END_OF_RIB_WAIT_MS);
-    const own = this.#config?.asn;
-    const passesOn = this.#config?.peers.some((peer) => peer.asn !== own) === true;
+    const { asn, listenRanges } = this.#configured();
+    const peers = [...this.#peers.values()];
+    const passesOn =
+      listenRanges.length > 0 || peers.some(({ config }) => config.asn !== asn || config.reflectorClient);
     if (!passesOn) return this.#start;
-    const waitedFor = [...this.#peers.values()].filter((peer) => !peer.isRestarting).map((peer) => peer.progress);
+    const waitedFor = peers.filter((peer) => !peer.isRestarting).map((peer) => peer.progress);
     return convergenceDeadline(this.#start, waitedFor) ?? this.#start;
-  }
-
-  #self(): Self {
-    if (this.#config === undefined) return { asn: undefined, routerId: undefined, addresses: [] };
-    const { asn, routerId, nextHops } = this.#config;
-    const addresses = FAMILIES.flatMap((family) => nextHops[family] ?? []);
-    return { asn, routerId, addresses };
   }
 
   #configured(): SpeakerConfig {
@@ -277,17 +477,21 @@ export class Speaker {
     if (output.kind === 'close') this.#peerOf.delete(output.connection);
     this.#outputs.push(output);
   }
-
-  #isStale(route: Route): boolean {
-    return route.source.kind === 'peer' && this.#peers.get(formatIp(route.source.address))?.isStale(route) === true;
-  }
 }
 
-/** Whether a session may go on under another configuration of its peer. */
-function sameSession(a: PeerConfig, b: PeerConfig): boolean {
+/** Whether all routes are judged and passed on as before. */
+function sameIdentity(a: SpeakerConfig, b: SpeakerConfig): boolean {
   return (
     a.asn === b.asn &&
-    a.families.length === b.families.length &&
-    a.families.every((family) => b.families.includes(family))
+    a.routerId === b.routerId &&
+    a.clusterId === b.clusterId &&
+    a.installs === b.installs &&
+    a.multipathMax === b.multipathMax &&
+    FAMILIES.every((family) => sameIp(a.nextHops[family], b.nextHops[family])) &&
+    JSON.stringify(a.aggregates, bytesAsText) === JSON.stringify(b.aggregates, bytesAsText)
   );
+}
+
+function bytesAsText(_key: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? value.join() : value;
 }

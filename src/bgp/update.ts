@@ -1,344 +1,330 @@
 /**
  * UPDATE: from bytes to routes, with every error answered as RFC 7606 says.
  *
- * Reading goes in three steps: the frame of the message (its errors reset the session, since prefixes cannot be found),
- * a scan of the attributes' boundaries, and their values. The values are looked up by their raw bytes before they are
- * parsed, so that the hundreds of UPDATEs with one attribute set parse it once.
+ * Prefixes are not made into values: a decoded UPDATE says where in the body they stand, and that they are well-formed.
+ * Reading goes in three steps: the frame of the message and of its prefixes (errors reset the session, since prefixes cannot be
+ * found), the boundaries of the attributes, and their values. The values are looked up by their raw bytes before they
+ * are parsed, so that the hundreds of UPDATEs with one attribute set parse it once.
  * A message may carry IPv4 prefixes in its classic fields and others in MP_REACH_NLRI; each has a next hop of its own.
  *
- * RFC 4271 sections 4.3 and 6.3, RFC 4760 sections 3 to 5, RFC 2545 section 3, RFC 4724 section 2 (End-of-RIB), RFC 7606.
+ * RFC 4271 sections 4.3 and 6.3, RFC 4760 sections 3 to 5, RFC 2545 section 3, RFC 4724 section 2 (End-of-RIB), RFC 7606,
+ * RFC 7911 section 3, RFC 8950. Called by peer.ts, a decoder for each session.
  */
-import { ByteReader, byteAt } from '../lib/bytes.ts';
-import type { Cidr } from '../net/cidr.ts';
-import type { Family, Ip } from '../net/ip.ts';
+import { byteAt } from '../lib/bytes.ts';
+import type { Family } from '../net/ip.ts';
 import { ipFromBytes } from '../net/ip.ts';
-import type { AttributeContext, AttributeDraft, PathAttributes } from './attributes.ts';
-import {
-  ATTRIBUTE,
-  attributeRow,
-  FLAG_EXTENDED_LENGTH,
-  FLAG_OPTIONAL,
-  FLAG_PARTIAL,
-  FLAG_TRANSITIVE,
-} from './attributes.ts';
+import type { PathAttributes } from './attributes.ts';
+import { ATTRIBUTE, OPTIONAL_NON_TRANSITIVE } from './attributes.ts';
+import type { AttributeContext, AttributeVerdict, NextHops } from './attributes-block.ts';
+import { attributeEnd, flagsConflict, headerBytes, readAttributes } from './attributes-block.ts';
 import { familyOfAfi } from './capabilities.ts';
 import type { BgpError } from './errors.ts';
 import { bgpError, isBgpError } from './errors.ts';
 import { Interner } from './intern.ts';
-import { MESSAGE_BYTES_MAX } from './message.ts';
-import { decodePrefixes } from './nlri.ts';
+import type { NlriRange } from './nlri.ts';
+import { isWellFormed } from './nlri.ts';
 
 /** A few hundred sets are usual; a full table of the Internet has some ten thousand. */
 const INTERNED_SETS_MAX = 16_384;
+/** Those take about 1 MiB; extended messages would otherwise let a peer make us keep 64 KiB for each of them. */
+const INTERNED_BYTES_MAX = 2 * 1024 * 1024;
+/** Holds most attribute sets; it grows with the largest that the peer has sent. */
+const KEY_BYTES_INITIAL = 256;
 
 export interface UpdateContext extends AttributeContext {
   /** What was agreed on; prefixes of other families are ignored (RFC 4760 section 7). */
   readonly families: readonly Family[];
-  readonly peerAsn: number;
+  /** Families in which the peer puts a path identifier before each prefix (RFC 7911). */
+  readonly addPathReceive: readonly Family[];
+  /** IPv4 prefixes may have IPv6 next hops (RFC 8950). */
+  readonly ipv4OverIpv6: boolean;
 }
 
 export interface Update {
-  readonly withdrawn: readonly Cidr[];
-  readonly announced: readonly { readonly prefixes: readonly Cidr[]; readonly attributes: PathAttributes }[];
+  /** With what is treated as withdrawn. */
+  readonly withdrawn: readonly NlriRange[];
+  /** The attributes are the same object for equal bytes, while the decoder remembers them. */
+  readonly announced: readonly { readonly range: NlriRange; readonly attributes: PathAttributes }[];
   readonly endOfRib: Family | undefined;
   /** What was malformed and what was done about it, for people. */
   readonly problems: readonly string[];
+  readonly treatedAsWithdraw: boolean;
+  readonly attributesDiscarded: boolean;
 }
 
-/** What a set of attribute bytes came to; undefined attributes mean: treat as withdraw. */
-interface Verdict {
-  readonly attributes: PathAttributes | undefined;
-  readonly problems: readonly string[];
-}
-
-/** Where an attribute stands in the block of attributes. */
+/** Where an attribute's value stands in the body. */
 interface Span {
-  readonly type: number;
   readonly flags: number;
   readonly start: number;
   readonly valueStart: number;
   readonly end: number;
 }
 
-interface Reach {
-  readonly family: Family | undefined;
-  readonly nextHop: Ip | undefined;
-  readonly prefixes: readonly Cidr[];
+/** The boundaries of an UPDATE. */
+interface Frame {
+  readonly withdrawn: NlriRange;
+  readonly classic: NlriRange;
+  readonly blockStart: number;
+  readonly blockEnd: number;
+  readonly reach: Span | undefined;
+  readonly unreach: Span | undefined;
+}
+
+/** MP_REACH_NLRI or MP_UNREACH_NLRI; the range is undefined for a family that we do not know. */
+interface Reachability {
+  readonly range: NlriRange | undefined;
+  readonly nextHops: NextHops | undefined;
 }
 
 export class UpdateDecoder {
   readonly #context: UpdateContext;
-  readonly #sets = new Interner<Verdict>(INTERNED_SETS_MAX);
+  readonly #sets = new Interner<AttributeVerdict>({ entriesMax: INTERNED_SETS_MAX, bytesMax: INTERNED_BYTES_MAX });
   /** The bytes that tell one attribute set from another, gathered here to be looked up. */
-  readonly #scratch = new Uint8Array(MESSAGE_BYTES_MAX + 16);
+  #key = new Uint8Array(KEY_BYTES_INITIAL);
 
   constructor(context: UpdateContext) {
     this.#context = context;
   }
 
-  /** Reads the body of an UPDATE, or says with which NOTIFICATION the session must end. */
+  /** Reads the body of an UPDATE, or says with which NOTIFICATION the session must end. The ranges are of this body. */
   decode(body: Uint8Array): Update | BgpError {
-    const fields = splitFields(body);
-    if (isBgpError(fields)) return fields;
-    const withdrawn = decodePrefixes(fields.withdrawn, 4);
-    const classic = decodePrefixes(fields.announced, 4);
-    if (withdrawn === undefined || classic === undefined) {
+    const frame = this.#frame(body);
+    if (isBgpError(frame)) return frame;
+    const reach = frame.reach === undefined ? undefined : decodeReach(body, frame.reach, this.#context);
+    if (isBgpError(reach)) return reach;
+    const unreach = frame.unreach === undefined ? undefined : decodeUnreach(body, frame.unreach, this.#context);
+    if (isBgpError(unreach)) return unreach;
+    if (isEmpty(frame.classic) && (reach === undefined || isEmpty(reach.range))) {
+      const error = this.#checkWithoutPrefixes(body, frame);
+      if (error !== undefined) return error;
+    }
+    return this.#judge(body, frame, reach, unreach);
+  }
+
+  #frame(body: Uint8Array): Frame | BgpError {
+    const withdrawnEnd = 2 + u16At(body, 0);
+    const blockStart = withdrawnEnd + 2;
+    if (blockStart > body.length) {
+      return bgpError('malformedAttributeList', 'the withdrawn routes are longer than the UPDATE');
+    }
+    const blockEnd = blockStart + u16At(body, withdrawnEnd);
+    if (blockEnd > body.length) {
+      return bgpError('malformedAttributeList', 'the attributes are longer than the UPDATE');
+    }
+    const pathIds = this.#context.addPathReceive.includes(4);
+    const withdrawn = { family: 4, start: 2, end: withdrawnEnd, pathIds } as const;
+    const classic = { family: 4, start: blockEnd, end: body.length, pathIds } as const;
+    if (!isWellFormed(body, withdrawn) || !isWellFormed(body, classic)) {
       return bgpError('invalidNetworkField', 'an IPv4 prefix is longer than 32 bits or than its field');
     }
-    const scan = scanAttributes(fields.attributes);
-    if (isBgpError(scan)) return scan;
-    if (scan.truncated && classic.length === 0) {
-      // The rest may have held MP_REACH_NLRI, whose prefixes would then be lost unnoticed (RFC 7606 section 3 j).
-      return bgpError(
-        'malformedAttributeList',
-        'the last attribute is longer than the attributes, and prefixes may hide in it',
-      );
-    }
-    const reach = decodeReach(fields.attributes, scan.reach);
-    if (isBgpError(reach)) return reach;
-    const unreach = decodeUnreach(fields.attributes, scan.unreach);
-    if (isBgpError(unreach)) return unreach;
-    return this.#judge(fields.attributes, scan, { withdrawn, classic, reach, unreach });
+    return scanAttributes(body, { withdrawn, classic, blockStart, blockEnd });
   }
 
-  #judge(
-    block: Uint8Array,
-    scan: Scan,
-    found: {
-      withdrawn: readonly Cidr[];
-      classic: readonly Cidr[];
-      reach: Reach | undefined;
-      unreach: Reach | undefined;
-    },
-  ): Update {
+  /**
+   * An UPDATE that announces nothing but has attributes: where one of them is wrong, the prefixes may be what was lost, and
+   * nothing is there to be withdrawn (RFC 7606 section 5.2).
+   */
+  #checkWithoutPrefixes(body: Uint8Array, frame: Frame): BgpError | undefined {
+    const unreachBytes = frame.unreach === undefined ? 0 : frame.unreach.end - frame.unreach.start;
+    if (frame.blockEnd - frame.blockStart === unreachBytes) return undefined;
+    const { problems, malformed } = this.#verdict(body, frame, undefined);
+    if (!malformed) return undefined;
+    const why = `prefixes may be lost in an UPDATE without any: ${problems.join('; ')}`;
+    return bgpError('malformedAttributeList', why);
+  }
+
+  #judge(body: Uint8Array, frame: Frame, reach: Reachability | undefined, unreach: Reachability | undefined): Update {
     const { families } = this.#context;
-    const known = (family: Family | undefined): boolean => family !== undefined && families.includes(family);
-    const problems = [...scan.problems];
-    const withdrawn = known(4) ? [...found.withdrawn] : [];
-    const announced: { prefixes: readonly Cidr[]; attributes: PathAttributes }[] = [];
-    const announce = (prefixes: readonly Cidr[], nextHop: Ip | undefined): void => {
-      if (prefixes.length === 0) return;
-      const verdict = this.#verdict(block, scan.spans, nextHop);
-      problems.push(...verdict.problems);
-      if (verdict.attributes === undefined || scan.truncated) {
-        problems.push(`treated ${prefixes.length} prefixes as withdrawn`);
-        for (const prefix of prefixes) withdrawn.push(prefix);
-      } else announced.push({ prefixes, attributes: verdict.attributes });
+    const withdrawn: NlriRange[] = [];
+    const announced: { range: NlriRange; attributes: PathAttributes }[] = [];
+    let problems: readonly string[] = wrongFlags(frame);
+    const flagged = problems.length > 0;
+    let treatedAsWithdraw = false;
+    let attributesDiscarded = false;
+    const withdraw = (range: NlriRange | undefined): void => {
+      if (range !== undefined && !isEmpty(range) && families.includes(range.family)) withdrawn.push(range);
     };
-    if (found.unreach !== undefined && known(found.unreach.family)) withdrawn.push(...found.unreach.prefixes);
-    if (known(4)) announce(found.classic, undefined);
-    if (found.reach !== undefined && known(found.reach.family)) announce(found.reach.prefixes, found.reach.nextHop);
-    return { withdrawn, announced, endOfRib: endOfRib(block, found), problems };
+    const announce = (range: NlriRange, nextHops: NextHops | undefined): void => {
+      if (isEmpty(range) || !families.includes(range.family)) return;
+      const verdict = this.#verdict(body, frame, nextHops);
+      if (verdict.problems.length > 0) problems = [...problems, ...verdict.problems];
+      attributesDiscarded ||= verdict.discarded;
+      if (verdict.attributes === undefined || flagged) {
+        treatedAsWithdraw = true;
+        withdrawn.push(range);
+      } else announced.push({ range, attributes: verdict.attributes });
+    };
+    withdraw(frame.withdrawn);
+    withdraw(unreach?.range);
+    announce(frame.classic, undefined);
+    if (reach?.range !== undefined) announce(reach.range, reach.nextHops);
+    const endOfRib = this.#endOfRib(body, frame, unreach);
+    return { withdrawn, announced, endOfRib, problems, treatedAsWithdraw, attributesDiscarded };
   }
 
-  /** The attributes with the next hop of MP_REACH_NLRI, or with that of NEXT_HOP where `nextHop` is undefined. */
-  #verdict(block: Uint8Array, spans: readonly Span[], nextHop: Ip | undefined): Verdict {
-    let length = 0;
-    const wanted = nextHop === undefined ? spans : spans.filter((span) => span.type !== ATTRIBUTE.nextHop);
-    for (const span of wanted) {
-      this.#scratch.set(block.subarray(span.start, span.end), length);
-      length += span.end - span.start;
+  /** Which family's End-of-RIB the message is: nothing at all, or an MP_UNREACH_NLRI without prefixes and nothing else. */
+  #endOfRib(body: Uint8Array, frame: Frame, unreach: Reachability | undefined): Family | undefined {
+    if (!isEmpty(frame.withdrawn) || !isEmpty(frame.classic)) return undefined;
+    if (body.length === 4) return 4;
+    const range = unreach?.range;
+    if (range === undefined || frame.unreach === undefined || !isEmpty(range)) return undefined;
+    const isAlone = frame.unreach.start === frame.blockStart && frame.unreach.end === frame.blockEnd;
+    return isAlone && this.#context.families.includes(range.family) ? range.family : undefined;
+  }
+
+  /** The attributes with the next hop of MP_REACH_NLRI, or with that of NEXT_HOP where there is none. */
+  #verdict(body: Uint8Array, frame: Frame, nextHops: NextHops | undefined): AttributeVerdict {
+    const { blockStart, blockEnd, reach, unreach } = frame;
+    if (this.#key.length < blockEnd - blockStart + KEY_BYTES_INITIAL) {
+      this.#key = new Uint8Array(2 * (blockEnd - blockStart + KEY_BYTES_INITIAL));
     }
-    if (nextHop !== undefined) {
-      this.#scratch.set(nextHop.bytes, length);
-      length += nextHop.bytes.length;
+    const key = this.#key;
+    // First what the answer depends on beside the attributes: whether NEXT_HOP counts, and what stands in its place.
+    const readsNextHop = nextHops === undefined || !isEmpty(frame.classic);
+    key[0] = readsNextHop ? 1 : 0;
+    key[1] = 0;
+    let length = 2;
+    if (nextHops !== undefined && reach !== undefined) {
+      const nextHopEnd = reach.valueStart + 4 + byteAt(body, reach.valueStart + 3);
+      length = copy(body, reach.valueStart + 3, nextHopEnd, key, 1);
     }
-    const key = this.#scratch.subarray(0, length);
-    return this.#sets.intern(key, () => decodeAttributes(block, wanted, nextHop, this.#context));
+    const attributesStart = length;
+    let at = blockStart;
+    const [first, second] = inOrder(reach, unreach);
+    if (first !== undefined) {
+      length = copy(body, at, first.start, key, length);
+      at = first.end;
+    }
+    if (second !== undefined) {
+      length = copy(body, at, second.start, key, length);
+      at = second.end;
+    }
+    length = copy(body, at, blockEnd, key, length);
+    return this.#sets.intern(key, length, (kept) =>
+      readAttributes(kept.subarray(attributesStart), nextHops, readsNextHop, this.#context),
+    );
   }
 }
 
-interface Fields {
-  readonly withdrawn: ByteReader;
-  readonly attributes: Uint8Array;
-  readonly announced: ByteReader;
+/** Whether there is a range, and nothing in it. */
+function isEmpty(range: NlriRange | undefined): boolean {
+  return range !== undefined && range.start === range.end;
 }
 
-function splitFields(body: Uint8Array): Fields | BgpError {
-  const reader = new ByteReader(body);
-  const withdrawn = reader.sub(reader.u16() ?? -1);
-  if (withdrawn === undefined)
-    return bgpError('malformedAttributeList', 'the withdrawn routes are longer than the UPDATE');
-  const attributes = reader.take(reader.u16() ?? -1);
-  if (attributes === undefined) return bgpError('malformedAttributeList', 'the attributes are longer than the UPDATE');
-  return { withdrawn, attributes, announced: reader };
-}
-
-interface Scan {
-  /** All attributes but the two that carry prefixes, each type once. */
-  readonly spans: readonly Span[];
-  readonly reach: Span | undefined;
-  readonly unreach: Span | undefined;
-  readonly problems: readonly string[];
-  /** The last attribute does not fit: the prefixes of the classic field are to be treated as withdrawn. */
-  readonly truncated: boolean;
-}
-
-function scanAttributes(block: Uint8Array): Scan | BgpError {
-  const spans: Span[] = [];
-  const problems: string[] = [];
+/** Finds MP_REACH_NLRI and MP_UNREACH_NLRI among the attributes. */
+function scanAttributes(
+  body: Uint8Array,
+  fields: Pick<Frame, 'withdrawn' | 'classic' | 'blockStart' | 'blockEnd'>,
+): Frame | BgpError {
   let reach: Span | undefined;
   let unreach: Span | undefined;
-  let start = 0;
-  while (start < block.length) {
-    const span = spanAt(block, start);
-    if (span === undefined) {
-      problems.push(`attribute at byte ${start} is longer than the attributes`);
-      return { spans, reach, unreach, problems, truncated: true };
-    }
-    start = span.end;
-    if (span.type === ATTRIBUTE.mpReach || span.type === ATTRIBUTE.mpUnreach) {
-      const isReach = span.type === ATTRIBUTE.mpReach;
-      if ((isReach ? reach : unreach) !== undefined) {
-        return bgpError('malformedAttributeList', `${attributeRow(span.type)?.name} stands twice in one UPDATE`);
+  for (let start = fields.blockStart; start < fields.blockEnd; ) {
+    const end = attributeEnd(body, start, fields.blockEnd);
+    const type = start + 1 < fields.blockEnd ? byteAt(body, start + 1) : 0;
+    if (type === ATTRIBUTE.mpReach || type === ATTRIBUTE.mpUnreach) {
+      if (end === undefined) {
+        return bgpError('malformedAttributeList', `${REACHABILITY_NAMES[type]} is longer than the attributes`);
       }
-      if (isReach) reach = span;
+      const flags = byteAt(body, start);
+      const span = { flags, start, valueStart: start + headerBytes(flags), end };
+      if ((type === ATTRIBUTE.mpReach ? reach : unreach) !== undefined) {
+        return bgpError('malformedAttributeList', `${REACHABILITY_NAMES[type]} stands twice in one UPDATE`);
+      }
+      if (type === ATTRIBUTE.mpReach) reach = span;
       else unreach = span;
-    } else if (spans.some((earlier) => earlier.type === span.type)) {
-      problems.push(`attribute ${span.type} stands twice, the first one counts`);
-    } else spans.push(span);
-  }
-  return { spans, reach, unreach, problems, truncated: false };
-}
-
-function spanAt(block: Uint8Array, start: number): Span | undefined {
-  const flags = byteAt(block, start);
-  const extended = (flags & FLAG_EXTENDED_LENGTH) !== 0;
-  const valueStart = start + (extended ? 4 : 3);
-  if (valueStart > block.length) return undefined;
-  const length = extended ? (byteAt(block, start + 2) << 8) | byteAt(block, start + 3) : byteAt(block, start + 2);
-  const end = valueStart + length;
-  return end > block.length ? undefined : { type: byteAt(block, start + 1), flags, start, valueStart, end };
-}
-
-function decodeReach(block: Uint8Array, span: Span | undefined): Reach | undefined | BgpError {
-  if (span === undefined) return undefined;
-  const value = block.slice(span.start, span.end);
-  const reader = new ByteReader(block, span.valueStart, span.end);
-  const family = familyOfAfi(reader.u16() ?? 0, reader.u8() ?? 0);
-  const nextHop = reader.take(reader.u8() ?? -1);
-  const reserved = reader.u8();
-  if (nextHop === undefined || reserved === undefined) {
-    return bgpError('optionalAttributeError', 'MP_REACH_NLRI is too short for its fields', value);
-  }
-  if (family === undefined) return { family, nextHop: undefined, prefixes: [] };
-  // IPv6 may add its link-local address to the global one (RFC 2545 section 3); the global one is the next hop.
-  const lengths = family === 4 ? [4] : [16, 32];
-  if (!lengths.includes(nextHop.length)) {
-    const why = `MP_REACH_NLRI with a next hop of ${nextHop.length} bytes, IPv${family} has ${lengths.join(' or ')}`;
-    return bgpError('optionalAttributeError', why, value);
-  }
-  const prefixes = decodePrefixes(reader, family);
-  if (prefixes === undefined) return bgpError('optionalAttributeError', 'MP_REACH_NLRI has a malformed prefix', value);
-  return { family, nextHop: ipFromBytes(nextHop.subarray(0, family === 4 ? 4 : 16)), prefixes };
-}
-
-function decodeUnreach(block: Uint8Array, span: Span | undefined): Reach | undefined | BgpError {
-  if (span === undefined) return undefined;
-  const value = block.slice(span.start, span.end);
-  const reader = new ByteReader(block, span.valueStart, span.end);
-  const afi = reader.u16();
-  const safi = reader.u8();
-  if (afi === undefined || safi === undefined) {
-    return bgpError('optionalAttributeError', 'MP_UNREACH_NLRI is shorter than 3 bytes', value);
-  }
-  const family = familyOfAfi(afi, safi);
-  if (family === undefined) return { family, nextHop: undefined, prefixes: [] };
-  const prefixes = decodePrefixes(reader, family);
-  if (prefixes === undefined)
-    return bgpError('optionalAttributeError', 'MP_UNREACH_NLRI has a malformed prefix', value);
-  return { family, nextHop: undefined, prefixes };
-}
-
-/** Which family's End-of-RIB the message is: nothing at all, or an MP_UNREACH_NLRI without prefixes and nothing else. */
-function endOfRib(
-  block: Uint8Array,
-  found: { withdrawn: readonly Cidr[]; classic: readonly Cidr[]; reach: Reach | undefined; unreach: Reach | undefined },
-): Family | undefined {
-  if (found.withdrawn.length > 0 || found.classic.length > 0 || found.reach !== undefined) return undefined;
-  if (block.length === 0) return 4;
-  return found.unreach?.prefixes.length === 0 ? found.unreach.family : undefined;
-}
-
-function decodeAttributes(
-  block: Uint8Array,
-  spans: readonly Span[],
-  nextHop: Ip | undefined,
-  context: UpdateContext,
-): Verdict {
-  const draft: AttributeDraft = {};
-  const problems: string[] = [];
-  let withdraw = false;
-  for (const span of spans) {
-    const row = attributeRow(span.type);
-    if (row === undefined) {
-      withdraw = keepUnknown(block, span, draft, problems) || withdraw;
-    } else if (row.internalOnly === true && context.external) {
-      problems.push(`${row.name} from an external peer was discarded`);
-    } else if (((span.flags ^ row.flags) & (FLAG_OPTIONAL | FLAG_TRANSITIVE)) !== 0) {
-      problems.push(`${row.name} with flags ${span.flags}`);
-      withdraw = true;
-    } else if (!row.decode(block.subarray(span.valueStart, span.end), draft, context)) {
-      problems.push(`malformed ${row.name}${row.whenMalformed === 'discard-attribute' ? ' was discarded' : ''}`);
-      withdraw = withdraw || row.whenMalformed === 'treat-as-withdraw';
     }
+    // What comes after a truncated attribute cannot be found; reading its block finds the error.
+    start = end ?? fields.blockEnd;
   }
-  const attributes = complete(draft, nextHop, context, problems);
-  return { attributes: withdraw ? undefined : attributes, problems };
+  return { ...fields, reach, unreach };
 }
 
-/** Keeps an attribute that we do not know where it is to be passed on; true when the routes must be withdrawn. */
-function keepUnknown(block: Uint8Array, span: Span, draft: AttributeDraft, problems: string[]): boolean {
-  if ((span.flags & FLAG_OPTIONAL) === 0) {
-    problems.push(`unknown attribute ${span.type} claims to be well known`);
-    return true;
-  }
-  if ((span.flags & FLAG_TRANSITIVE) !== 0) {
-    const flags = (span.flags & ~FLAG_EXTENDED_LENGTH) | FLAG_PARTIAL;
-    const value = block.slice(span.valueStart, span.end);
-    draft.unknown = [...(draft.unknown ?? []), { type: span.type, flags, value }];
-  }
-  return false;
+const REACHABILITY_NAMES = { [ATTRIBUTE.mpReach]: 'MP_REACH_NLRI', [ATTRIBUTE.mpUnreach]: 'MP_UNREACH_NLRI' } as const;
+
+/** MP_REACH_NLRI and MP_UNREACH_NLRI with other flags than theirs withdraw what the UPDATE announces. */
+function wrongFlags({ reach, unreach }: Frame): readonly string[] {
+  const complaint = (span: Span | undefined, name: string): string[] =>
+    span !== undefined && flagsConflict(span.flags, OPTIONAL_NON_TRANSITIVE)
+      ? [`${name} with flags 0x${span.flags.toString(16)}`]
+      : [];
+  if (reach === undefined && unreach === undefined) return NO_PROBLEMS;
+  return [...complaint(reach, 'MP_REACH_NLRI'), ...complaint(unreach, 'MP_UNREACH_NLRI')];
 }
 
-/** The finished attributes; undefined where a mandatory one is missing or the path is not from this peer. */
-function complete(
-  draft: AttributeDraft,
-  reachNextHop: Ip | undefined,
-  context: UpdateContext,
-  problems: string[],
-): PathAttributes | undefined {
-  const { origin, asPath } = draft;
-  const nextHop = reachNextHop ?? draft.nextHop;
-  if (origin === undefined || asPath === undefined || nextHop === undefined) {
-    const names = { ORIGIN: origin, AS_PATH: asPath, NEXT_HOP: nextHop };
-    const missing = Object.entries(names).flatMap(([name, value]) => (value === undefined ? [name] : []));
-    problems.push(`without a valid ${missing.join(', ')}`);
-    return undefined;
+const NO_PROBLEMS: readonly string[] = [];
+
+function decodeReach(body: Uint8Array, span: Span, context: UpdateContext): Reachability | BgpError {
+  const { valueStart, end } = span;
+  const nextHopStart = valueStart + 4;
+  const nextHopLength = byteAt(body, valueStart + 3);
+  // A reserved byte stands between the next hop and the prefixes.
+  const start = nextHopStart + nextHopLength + 1;
+  if (nextHopStart > end || start > end) {
+    return attributeError(body, span, 'MP_REACH_NLRI is too short for its fields');
   }
-  const path = mergeAs4Path(asPath, draft.as4Path);
-  if (context.external && path[0] !== context.peerAsn) {
-    problems.push(`AS_PATH begins with ${path[0] ?? 'nothing'} rather than with the peer's AS ${context.peerAsn}`);
-    return undefined;
+  const family = familyOfAfi(u16At(body, valueStart), byteAt(body, valueStart + 2));
+  if (family === undefined) return { range: undefined, nextHops: undefined };
+  const lengths = nextHopLengths(family, context.ipv4OverIpv6);
+  if (!lengths.includes(nextHopLength)) {
+    const why = `MP_REACH_NLRI with a next hop of ${nextHopLength} bytes, IPv${family} has ${lengths.join(' or ')}`;
+    return attributeError(body, span, why);
   }
-  return {
-    origin,
-    asPath: path,
-    nextHop,
-    med: draft.med,
-    localPreference: draft.localPreference,
-    atomicAggregate: draft.atomicAggregate ?? false,
-    aggregator: draft.aggregator,
-    communities: draft.communities ?? [],
-    largeCommunities: draft.largeCommunities ?? [],
-    originatorId: draft.originatorId,
-    clusterList: draft.clusterList ?? [],
-    unknown: draft.unknown ?? [],
-  };
+  const range = { family, start, end, pathIds: context.addPathReceive.includes(family) };
+  if (!isWellFormed(body, range)) return attributeError(body, span, 'MP_REACH_NLRI has a malformed prefix');
+  return { range, nextHops: decodeNextHops(body.subarray(nextHopStart, nextHopStart + nextHopLength)) };
 }
 
-/** The true path behind a 16-bit one: its head, where it is longer, and then AS4_PATH (RFC 6793 section 4.2.3). */
-function mergeAs4Path(asPath: readonly number[], as4Path: readonly number[] | undefined): readonly number[] {
-  if (as4Path === undefined || as4Path.length > asPath.length) return asPath;
-  return [...asPath.slice(0, asPath.length - as4Path.length), ...as4Path];
+function decodeUnreach(body: Uint8Array, span: Span, context: UpdateContext): Reachability | BgpError {
+  const start = span.valueStart + 3;
+  if (start > span.end) return attributeError(body, span, 'MP_UNREACH_NLRI is shorter than 3 bytes');
+  const family = familyOfAfi(u16At(body, span.valueStart), byteAt(body, span.valueStart + 2));
+  if (family === undefined) return { range: undefined, nextHops: undefined };
+  const range = { family, start, end: span.end, pathIds: context.addPathReceive.includes(family) };
+  if (!isWellFormed(body, range)) return attributeError(body, span, 'MP_UNREACH_NLRI has a malformed prefix');
+  return { range, nextHops: undefined };
+}
+
+function nextHopLengths(family: Family, ipv4OverIpv6: boolean): readonly number[] {
+  if (family === 6) return [16, 32];
+  return ipv4OverIpv6 ? [4, 16, 32] : [4];
+}
+
+/**
+ * IPv6 may add its link-local address to the global one (RFC 2545 section 3). A peer without a global address sends the
+ * link-local one alone, or after zeros, or twice; then it is the next hop. Second halves that are not link-local say nothing.
+ */
+function decodeNextHops(bytes: Uint8Array): NextHops {
+  if (bytes.length < 32) return { nextHop: ipFromBytes(bytes), linkLocalNextHop: undefined };
+  const first = ipFromBytes(bytes.subarray(0, 16));
+  const second = bytes.subarray(16);
+  if (!isLinkLocal(second)) return { nextHop: first, linkLocalNextHop: undefined };
+  const isAlone = isLinkLocal(first.bytes) || first.bytes.every((byte) => byte === 0);
+  return isAlone
+    ? { nextHop: ipFromBytes(second), linkLocalNextHop: undefined }
+    : { nextHop: first, linkLocalNextHop: ipFromBytes(second) };
+}
+
+/** fe80::/10 */
+function isLinkLocal(bytes: Uint8Array): boolean {
+  return byteAt(bytes, 0) === 0xfe && (byteAt(bytes, 1) & 0xc0) === 0x80;
+}
+
+/** The error that quotes the attribute, as RFC 4271 section 6.3 wants it. */
+function attributeError(body: Uint8Array, span: Span, why: string): BgpError {
+  return bgpError('optionalAttributeError', why, body.slice(span.start, span.end));
+}
+
+function inOrder(a: Span | undefined, b: Span | undefined): readonly [Span | undefined, Span | undefined] {
+  return a !== undefined && b !== undefined && a.start > b.start ? [b, a] : [a, b];
+}
+
+/** Copies part of `from` to `offset` of `to`; answers where it ends there. Faster by hand than a view for few bytes. */
+function copy(from: Uint8Array, start: number, end: number, to: Uint8Array, offset: number): number {
+  for (let at = start; at < end; at++) to[offset++] = byteAt(from, at);
+  return offset;
+}
+
+/** Two bytes; what lies beyond the end counts as zero, and the caller's bounds check finds it. */
+function u16At(bytes: Uint8Array, at: number): number {
+  return (byteAt(bytes, at) << 8) | byteAt(bytes, at + 1);
 }

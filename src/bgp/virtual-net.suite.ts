@@ -9,17 +9,20 @@ import assert from 'node:assert/strict';
 import { after, earlier, type Instant, instant } from '../lib/clock.ts';
 import { type Random, seededRandom } from '../lib/prng.ts';
 import { asn, routerIdFromIp } from '../net/asn.ts';
-import { type Cidr, cidr, formatCidr } from '../net/cidr.ts';
+import { cidr, formatCidr } from '../net/cidr.ts';
 import { formatIp, type Ip, ip, sameIp } from '../net/ip.ts';
 import {
   type ConnectionId,
   connectionId,
-  type PeerConfig,
-  type SpeakerConfig,
+  type Gateway,
+  type Origination,
   type SpeakerEvent,
   type SpeakerOutput,
 } from './contract.ts';
+import { INTERNAL_PEER, type PeerConfig, SPEAKER_DEFAULTS, type SpeakerConfig } from './peer-config.ts';
+import { ACCEPT_ALL } from './policy-rules.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
+import type { RouteView } from './views.ts';
 
 /** A speaker that asks for a tick in the past for ever would turn the test into an endless loop. */
 const STEPS_MAX = 200_000;
@@ -27,7 +30,7 @@ const STEPS_MAX = 200_000;
 export interface Host {
   readonly address: Ip;
   config: SpeakerConfig;
-  announced: readonly Cidr[];
+  announced: readonly Origination[];
   speaker: Speaker | undefined;
   /** What `best` outputs have made of the kernel: gateways in text by prefix. */
   readonly kernel: Map<string, string>;
@@ -55,23 +58,42 @@ export function config(
     asn: asn(64512),
     routerId: routerIdFromIp(ip(address)),
     nextHops: { 4: ip(address), 6: ip(`fd00::${address.split('.')[3]}`) },
+    ...SPEAKER_DEFAULTS,
     peers,
-    holdTimeSeconds: 90,
-    restartTimeSeconds: 120,
     ...more,
   };
 }
 
 export function peer(address: string, more: Partial<PeerConfig> = {}): PeerConfig {
   return {
+    ...INTERNAL_PEER,
     address: ip(address),
-    port: 179,
     asn: asn(64512),
-    passive: false,
-    families: [4, 6],
-    description: '',
+    importPolicy: ACCEPT_ALL,
+    exportPolicy: ACCEPT_ALL,
     ...more,
   };
+}
+
+/** Every candidate that a speaker knows. */
+export function everyRoute(speaker: Speaker | undefined): readonly RouteView[] {
+  const all = { prefix: undefined, match: 'exact', peer: undefined, family: undefined, after: undefined } as const;
+  return speaker?.routes({ ...all, limit: 10_000 }).routes ?? [];
+}
+
+/** What announces these prefixes. */
+export function originations(prefixes: readonly string[]): Origination[] {
+  return prefixes.map((text) => ({
+    prefix: cidr(text),
+    device: undefined,
+    communities: [],
+    largeCommunities: [],
+    localPreference: undefined,
+  }));
+}
+
+function gatewayText({ address, device }: Gateway): string {
+  return device === undefined ? formatIp(address) : `${formatIp(address)}%${device}`;
 }
 
 export class VirtualNet {
@@ -96,7 +118,7 @@ export class VirtualNet {
     const host: Host = {
       address,
       config: hostConfig,
-      announced: announced.map(cidr),
+      announced: originations(announced),
       speaker: undefined,
       kernel: new Map(),
       outputs: [],
@@ -109,7 +131,7 @@ export class VirtualNet {
   /** Starts the host's process. */
   start(host: Host): void {
     this.startUntold(host);
-    this.tell(host, { kind: 'announce', prefixes: host.announced });
+    this.tell(host, { kind: 'announce', originations: host.announced });
   }
 
   /** Starts the host's process without telling it what to announce. */
@@ -124,8 +146,8 @@ export class VirtualNet {
   }
 
   announce(host: Host, prefixes: readonly string[]): void {
-    host.announced = prefixes.map(cidr);
-    this.tell(host, { kind: 'announce', prefixes: host.announced });
+    host.announced = originations(prefixes);
+    this.tell(host, { kind: 'announce', originations: host.announced });
   }
 
   /** The process ends; its kernel closes the connections, or, without `fin`, the whole host vanishes. */
@@ -143,6 +165,11 @@ export class VirtualNet {
   tell(host: Host, event: SpeakerEvent): void {
     if (host.speaker === undefined) return;
     for (const output of host.speaker.handle(this.now, event)) this.#obey(host, output);
+    // The wire is idle here whenever an event has been obeyed, so the work is done at once.
+    for (let steps = 0; host.speaker?.hasWork() === true; steps++) {
+      assert.ok(steps < STEPS_MAX, 'a speaker has work without end');
+      for (const output of host.speaker.handle(this.now, { kind: 'work' })) this.#obey(host, output);
+    }
   }
 
   /** Lets time pass. */
@@ -175,7 +202,7 @@ export class VirtualNet {
     host.outputs.push(output);
     switch (output.kind) {
       case 'connect':
-        this.#connect(host, output.connection, output.address);
+        this.#connect(host, output.connection, output.peer.address);
         return;
       case 'send':
         this.#send(host, output.connection, output.bytes);
@@ -188,7 +215,7 @@ export class VirtualNet {
       }
       case 'best':
         if (output.gateways.length === 0) host.kernel.delete(formatCidr(output.prefix));
-        else host.kernel.set(formatCidr(output.prefix), output.gateways.map(formatIp).join(' '));
+        else host.kernel.set(formatCidr(output.prefix), output.gateways.map(gatewayText).join(' '));
         return;
     }
   }
@@ -209,7 +236,8 @@ export class VirtualNet {
       this.#wires.push({ ends: [near, { host: target, speaker: target.speaker, connection: accepted }], isCut: false });
       this.tell(host, { kind: 'connected', connection, localAddress: host.address });
       const localAddress = target.address;
-      this.tell(target, { kind: 'accepted', connection: accepted, peerAddress: host.address, localAddress });
+      const peerAddress = host.address;
+      this.tell(target, { kind: 'accepted', connection: accepted, peerAddress, localAddress, device: undefined });
     });
   }
 

@@ -84,6 +84,11 @@ export function offsetOf(base: Ip, address: Ip): number | undefined {
   return offset >= 0n && offset < 2n ** 32n ? Number(offset) : undefined;
 }
 
+/** Whether the address means something only together with a device: fe80::/10. */
+export function isLinkLocal({ family, bytes }: Ip): boolean {
+  return family === 6 && byteAt(bytes, 0) === 0xfe && (byteAt(bytes, 1) & 0xc0) === 0x80;
+}
+
 /** The IPv4 address inside an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2); any other address as it is. */
 export function unmapIp(address: Ip): Ip {
   return isMapped(address.bytes) ? ipFromBytes(address.bytes.subarray(12)) : address;

@@ -1,0 +1,21 @@
+/**
+ * Dynamic neighbours: which range, if any, somebody who dials us out of the blue belongs to.
+ *
+ * The longest prefix wins, so that a part of a range can have terms of its own.
+ */
+import { containsIp } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { ListenRange } from './peer-config.ts';
+
+export function rangeFor(
+  address: Ip,
+  device: string | undefined,
+  ranges: readonly ListenRange[],
+): ListenRange | undefined {
+  let best: ListenRange | undefined;
+  for (const range of ranges) {
+    if (!containsIp(range.range, address) || (range.device !== undefined && range.device !== device)) continue;
+    if (best === undefined || range.range.length > best.range.length) best = range;
+  }
+  return best;
+}
