@@ -3,45 +3,48 @@
  *
  *      sockets ──► events ──► speaker.handle() ──► connect, send, close ──► sockets
  *                    ▲              │
- *        timer, submit()            └─► best, session, notice, initialConvergence ──► onOutput
+ *        clock, submit()            └─► best, session, bfd, monitor, … ──► onOutput
  *
  * It decides nothing about BGP. Events are obeyed one after another, also those that onOutput submits while one is being
- * obeyed. A connection that the speaker closes is half-closed and drained, so that its last NOTIFICATION is not lost to a
- * reset; one whose peer does not read is given up before it fills the memory. The timer's tick waits for one turn of the
- * event loop, so that bytes that lay ready while we were busy are read before a hold timer is believed to have run out.
+ * obeyed; what they send is written when all of them have been. From the `configure` event that passes through, the
+ * transport learns the peers' keys and hop limits, and sets them before the speaker sees it: then no peer is dialled
+ * without its key. Connections that outlive the event get the new key, too, so that a session survives a change of password
+ * which both ends make within the hold time.
+ *
+ * bgp-listeners.ts, bgp-connection.ts and bgp-clock.ts are its parts.
  */
-import type { Server, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
 import type { ConnectionId, SpeakerEvent, SpeakerOutput } from '../bgp/contract.ts';
-import { connectionId } from '../bgp/contract.ts';
+import { connectionId, peerName } from '../bgp/contract.ts';
 import { bgpError, shutdownData } from '../bgp/errors.ts';
 import { encodeNotification } from '../bgp/message.ts';
-import type { Speaker } from '../bgp/speaker.ts';
+import type { PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import type { AcceptedTcp } from '../kernel/tcp-socket.ts';
 import type { Instant } from '../lib/clock.ts';
 import { monotonicNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp, ip, parseIp, unmapIp } from '../net/ip.ts';
+import { BgpClock } from './bgp-clock.ts';
+import type { BgpConnection, ConnectionListener } from './bgp-connection.ts';
+import { adoptConnection, dialConnection } from './bgp-connection.ts';
+import type { ListenOn } from './bgp-listeners.ts';
+import { BgpListeners } from './bgp-listeners.ts';
+import { NO_PEERS, peerSecurity } from './bgp-peer-security.ts';
 
-/** Hundreds of hosts dial a reflector that comes back at once; a SYN that finds the queue full waits for seconds. */
-const BACKLOG = 4096;
-/** Many times a full table of a container network; a peer with more unread is not alive. */
-const QUEUED_BYTES_MAX = 16 * 1024 * 1024;
-/** How long the peer has to read our last message before the connection goes for good. */
-const DRAIN_MS = 2_000;
-/** The longest wait that setTimeout takes. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-const EVERY_ADDRESS: readonly Ip[] = [ip('0.0.0.0'), ip('::')];
+/** What the transport needs of a speaker. */
+export interface SpeakerMachine {
+  handle(now: Instant, event: SpeakerEvent): readonly SpeakerOutput[];
+  /** When it wants a `tick`. */
+  nextTimer(): Instant | undefined;
+  /** Whether it wants `work`. */
+  hasWork(): boolean;
+}
 
 /** Outputs that are not about sockets. */
 export type SpeakerReport = Exclude<SpeakerOutput, { readonly kind: 'connect' | 'send' | 'close' }>;
 
 export interface BgpTransportOptions {
-  readonly speaker: Speaker;
-  /** No addresses: all of this host, of both families. Port 0 lets the kernel choose. */
-  readonly listen: { readonly addresses: readonly Ip[]; readonly port: number };
-  /** The address from which to dial a peer; undefined leaves it to the kernel. */
-  readonly sourceFor: (peer: Ip) => Ip | undefined;
+  readonly speaker: SpeakerMachine;
+  readonly listen: ListenOn;
   /** Gets a line for each change of a session and each notice; routes are not logged. */
   readonly log: Log;
   readonly onOutput: (report: SpeakerReport) => void;
@@ -51,54 +54,46 @@ export interface BgpTransport {
   /** Hands an event to the speaker and does what follows. */
   submit(event: SpeakerEvent): void;
   /**
+   * Listens there and nowhere else from now on; connections that are up are not touched. Throws BgpListenError, and then
+   * listens where it did before.
+   */
+  relisten(listen: ListenOn): void;
+  /**
    * Closes everything. Without a NOTIFICATION peers keep our routes and wait for us (graceful restart), which is what a
    * stop for an upgrade wants; with one they drop them.
    */
   close(options: { readonly sendNotification: boolean }): Promise<void>;
 }
 
-/** The world's error: the speaker's port could not be opened. */
-export class BgpListenError extends Error {
-  override readonly name = 'BgpListenError';
-  /** As the system calls it, such as EADDRINUSE. */
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 /** Opens the listening sockets and sets the speaker going. Rejects with BgpListenError. */
 export async function startBgpTransport(options: BgpTransportOptions): Promise<BgpTransport> {
   const transport = new Transport(options);
-  await transport.listen();
+  transport.relisten(options.listen);
   return transport;
 }
 
-class Transport implements BgpTransport {
+class Transport implements BgpTransport, ConnectionListener {
   readonly #options: BgpTransportOptions;
-  readonly #sockets = new Map<ConnectionId, Socket>();
-  readonly #draining = new Set<Socket>();
-  readonly #servers: Server[] = [];
+  readonly #listeners: BgpListeners;
+  readonly #clock: BgpClock;
+  readonly #connections = new Map<ConnectionId, BgpConnection>();
+  /** Closed by the speaker, but the peer has not read all yet. */
+  readonly #draining = new Set<Promise<void>>();
   readonly #events: SpeakerEvent[] = [];
+  /** Connections to which something was sent in this turn. */
+  readonly #unwritten: BgpConnection[] = [];
+  #security = NO_PEERS;
   #isObeying = false;
   #isClosed = false;
   #lastAccepted = -1;
-  #timer: { readonly at: Instant; readonly handle: NodeJS.Timeout } | undefined;
 
   constructor(options: BgpTransportOptions) {
     this.#options = options;
-  }
-
-  async listen(): Promise<void> {
-    const { addresses, port } = this.#options.listen;
-    try {
-      for (const address of addresses.length > 0 ? addresses : EVERY_ADDRESS) await this.#listenOn(address, port);
-    } catch (error) {
-      await this.close({ sendNotification: false });
-      throw error;
-    }
+    this.#listeners = new BgpListeners(options.log, (accepted) => this.#accept(accepted));
+    this.#clock = new BgpClock(
+      () => this.submit({ kind: 'tick' }),
+      () => this.submit({ kind: 'work' }),
+    );
   }
 
   submit(event: SpeakerEvent): void {
@@ -107,186 +102,145 @@ class Transport implements BgpTransport {
     if (this.#isObeying) return;
     this.#isObeying = true;
     try {
-      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        for (const output of this.#options.speaker.handle(monotonicNow(), next)) this.#obey(output);
-      }
+      do {
+        for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) this.#handle(next);
+        for (const connection of this.#unwritten) connection.flush();
+        this.#unwritten.length = 0;
+      } while (this.#events.length > 0); // writing has shown that a connection is blocked or lost
     } finally {
       this.#isObeying = false;
     }
-    this.#setTimer();
+    if (this.#isClosed) return;
+    const { speaker } = this.#options;
+    if (speaker.hasWork()) this.#clock.workSoon();
+    this.#clock.tickAt(speaker.nextTimer());
+  }
+
+  relisten(listen: ListenOn): void {
+    this.#listeners.listen(listen);
   }
 
   async close({ sendNotification }: { readonly sendNotification: boolean }): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#timer?.handle);
-    for (const server of this.#servers) server.close();
-    const shutdown = bgpError('administrativeShutdown', '', shutdownData('muslin is being stopped'));
-    for (const [connection, socket] of [...this.#sockets]) {
-      if (sendNotification && !socket.connecting) {
-        socket.write(encodeNotification(shutdown));
-        this.#close(connection);
-      } else socket.destroy();
+    this.#clock.stop();
+    this.#listeners.close();
+    const shutdown = encodeNotification(
+      bgpError('administrativeShutdown', '', shutdownData('muslin is being stopped')),
+    );
+    for (const connection of [...this.#connections.values()]) {
+      if (sendNotification && connection.isConnected) {
+        connection.send(shutdown);
+        this.#close(connection.id);
+      } else connection.destroy();
     }
-    this.#sockets.clear();
-    const gone = [...this.#draining].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
-    await Promise.all(gone);
+    this.#connections.clear();
+    await Promise.all(this.#draining);
   }
 
-  #listenOn(address: Ip, port: number): Promise<void> {
-    const { log } = this.#options;
-    const server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    const host = formatIp(address);
-    return new Promise((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        const code = error.code ?? 'unknown';
-        if (host === '::' && this.#options.listen.addresses.length === 0 && NO_IPV6.has(code)) {
-          log.warn('this host has no IPv6: BGP listens on IPv4 only', { code });
-          resolve();
-        } else reject(new BgpListenError(code, listenMessage(host, port, code)));
-      });
-      server.listen({ host, port, backlog: BACKLOG, ipv6Only: address.family === 6 }, () => {
-        server.on('error', (error) => log.error('the BGP listener failed', { address: host, error: error.message }));
-        this.#servers.push(server);
-        resolve();
-      });
-    });
+  connected({ id }: BgpConnection, localAddress: PeerConfig['address']): void {
+    this.submit({ kind: 'connected', connection: id, localAddress });
+  }
+
+  received({ id }: BgpConnection, bytes: Uint8Array): void {
+    this.submit({ kind: 'received', connection: id, bytes });
+  }
+
+  blocked({ id }: BgpConnection): void {
+    this.submit({ kind: 'blocked', connection: id });
+  }
+
+  drained({ id }: BgpConnection): void {
+    this.submit({ kind: 'drained', connection: id });
+  }
+
+  lost({ id }: BgpConnection, reason: string, wasConnected: boolean): void {
+    this.#connections.delete(id);
+    this.submit({ kind: wasConnected ? 'closed' : 'connectFailed', connection: id, reason });
+  }
+
+  #handle(event: SpeakerEvent): void {
+    if (event.kind === 'configure') this.#learnPeers(event.config);
+    for (const output of this.#options.speaker.handle(monotonicNow(), event)) this.#obey(output);
+    if (event.kind === 'configure') this.#protectConnections();
+  }
+
+  #learnPeers(config: SpeakerConfig): void {
+    this.#security = peerSecurity(config);
+    this.#listeners.secure(this.#security);
+  }
+
+  #protectConnections(): void {
+    for (const connection of this.#connections.values()) {
+      try {
+        connection.protect(this.#security.protectionOf(connection.peer));
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        const peer = peerName(connection.peer);
+        this.#options.log.error('the protection of a BGP connection could not be changed', {
+          peer,
+          error: error.message,
+        });
+      }
+    }
   }
 
   #obey(output: SpeakerOutput): void {
     const { log, onOutput } = this.#options;
     switch (output.kind) {
-      case 'connect':
-        this.#dial(output.connection, output.address, output.port);
+      case 'send': {
+        const connection = this.#connections.get(output.connection);
+        if (connection?.send(output.bytes)) this.#unwritten.push(connection);
         return;
-      case 'send':
-        this.#send(output.connection, output.bytes);
+      }
+      case 'connect':
+        this.#dial(output.connection, output.peer);
         return;
       case 'close':
         this.#close(output.connection);
         return;
-      case 'session':
-        log.info('BGP session', {
-          peer: formatIp(output.peer),
-          from: output.from,
-          to: output.to,
-          reason: output.reason,
-        });
+      case 'session': {
+        const { peer, from, to, reason } = output;
+        log.info('BGP session', { peer, from, to, reason });
         break;
+      }
       case 'notice':
-        log.warn('BGP notice', { peer: output.peer && formatIp(output.peer), message: output.message });
+        log.warn('BGP notice', { peer: output.peer, message: output.message });
         break;
     }
     onOutput(output);
   }
 
-  #accept(socket: Socket): void {
-    const peerAddress = addressOf(socket.remoteAddress);
-    const localAddress = addressOf(socket.localAddress);
-    if (this.#isClosed || peerAddress === undefined || localAddress === undefined) {
-      socket.destroy(); // it was gone before we saw it
-      return;
-    }
+  #accept(accepted: AcceptedTcp): void {
+    const { peerAddress, localAddress, device } = accepted;
     this.#lastAccepted += 2;
     const connection = connectionId(this.#lastAccepted);
-    this.#adopt(connection, socket);
-    this.submit({ kind: 'accepted', connection, peerAddress, localAddress });
-  }
-
-  #dial(connection: ConnectionId, address: Ip, port: number): void {
-    const source = this.#options.sourceFor(address);
-    const socket = connect({
-      host: formatIp(address),
-      port,
-      noDelay: true,
-      ...(source !== undefined && { localAddress: formatIp(source) }),
-    });
-    this.#adopt(connection, socket);
-    socket.once('connect', () => {
-      const localAddress = addressOf(socket.localAddress);
-      if (!this.#sockets.has(connection) || localAddress === undefined) return;
-      this.submit({ kind: 'connected', connection, localAddress });
-    });
-  }
-
-  #adopt(connection: ConnectionId, socket: Socket): void {
-    this.#sockets.set(connection, socket);
-    let wasConnected = !socket.connecting;
-    socket.once('connect', () => {
-      wasConnected = true;
-    });
-    const lost = (reason: string): void => {
-      if (this.#sockets.get(connection) !== socket) return; // the speaker has closed it itself
-      this.#sockets.delete(connection);
-      socket.destroy();
-      this.submit({ kind: wasConnected ? 'closed' : 'connectFailed', connection, reason });
-    };
-    socket.on('data', (bytes) => {
-      if (this.#sockets.get(connection) === socket) this.submit({ kind: 'received', connection, bytes });
-    });
-    socket.once('end', () => lost('the peer has closed the connection'));
-    socket.once('error', (error: NodeJS.ErrnoException) => lost(error.code ?? error.message));
-    socket.once('close', () => {
-      this.#draining.delete(socket);
-      lost('the connection was closed');
-    });
-  }
-
-  #send(connection: ConnectionId, bytes: Uint8Array): void {
-    const socket = this.#sockets.get(connection);
-    if (socket === undefined) return;
-    if (socket.writableLength + bytes.length > QUEUED_BYTES_MAX) {
-      this.#sockets.delete(connection);
-      socket.destroy();
-      const reason = `the peer does not read: more than ${QUEUED_BYTES_MAX} bytes wait for it`;
-      this.submit({ kind: 'closed', connection, reason });
+    const protection = this.#security.protectionOf({ address: peerAddress, device });
+    try {
+      this.#connections.set(connection, adoptConnection(connection, accepted, protection, this));
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#options.log.error('a BGP connection could not be taken over', { error: error.message });
       return;
     }
-    socket.write(bytes);
+    this.submit({ kind: 'accepted', connection, peerAddress, localAddress, device });
   }
 
-  /** Lets what was written go out, then closes; bytes that still come are read and dropped. */
-  #close(connection: ConnectionId): void {
-    const socket = this.#sockets.get(connection);
-    if (socket === undefined) return;
-    this.#sockets.delete(connection);
-    if (socket.connecting) {
-      socket.destroy();
-      return;
+  #dial(connection: ConnectionId, peer: PeerConfig): void {
+    try {
+      this.#connections.set(connection, dialConnection(connection, peer, this));
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.submit({ kind: 'connectFailed', connection, reason: error.message });
     }
-    this.#draining.add(socket);
-    socket.end();
-    socket.resume();
-    const timeout = setTimeout(() => socket.destroy(), DRAIN_MS);
-    socket.once('close', () => clearTimeout(timeout));
   }
 
-  #setTimer(): void {
-    const next = this.#options.speaker.nextTimer();
-    if (this.#isClosed || next === undefined) return;
-    // A timer that rings too early costs an idle tick; setting it anew with each message would cost more.
-    if (this.#timer !== undefined && this.#timer.at <= next) return;
-    clearTimeout(this.#timer?.handle);
-    const delay = Math.min(Math.max(Math.ceil(next - monotonicNow()), 0), TIMEOUT_MS_MAX);
-    const ring = (): void => {
-      this.#timer = undefined;
-      setImmediate(() => this.submit({ kind: 'tick' }));
-    };
-    this.#timer = { at: next, handle: setTimeout(ring, delay) };
+  #close(id: ConnectionId): void {
+    const connection = this.#connections.get(id);
+    if (connection === undefined) return;
+    this.#connections.delete(id);
+    const gone = new Promise<void>((resolve) => connection.close(resolve)).then(() => {
+      this.#draining.delete(gone);
+    });
+    this.#draining.add(gone);
   }
-}
-
-const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
-
-function listenMessage(host: string, port: number, code: string): string {
-  const place = `cannot listen for BGP on ${host} port ${port}`;
-  if (code === 'EADDRINUSE') return `${place}: another process has it (EADDRINUSE); stop it or choose another port`;
-  if (code === 'EACCES') return `${place}: not permitted (EACCES); ports below 1024 need root or CAP_NET_BIND_SERVICE`;
-  if (code === 'EADDRNOTAVAIL') return `${place}: no device of this host has the address (EADDRNOTAVAIL)`;
-  return `${place}: ${code}`;
-}
-
-/** A socket's address as a value; undefined when the socket is gone. A zone is left out. */
-function addressOf(text: string | undefined): Ip | undefined {
-  const address = parseIp((text ?? '').replace(/%.*$/, ''));
-  return address === undefined ? undefined : unmapIp(address);
 }
