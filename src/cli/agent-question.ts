@@ -5,13 +5,19 @@
  */
 import { Option } from 'commander';
 import { CONTROL_SOCKET_NAME, DEFAULT_RUN_DIRECTORY } from '../node/control-api.ts';
-import { AgentUnreachable } from '../node/control-client.ts';
+import { AgentRefusal, AgentUnreachable } from '../node/control-client.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 
+const STANDARD_SOCKET = `${DEFAULT_RUN_DIRECTORY}/${CONTROL_SOCKET_NAME}`;
+const NOT_FOUND = 404;
+
 export function socketOption(): Option {
-  return new Option('--socket <path>', "the agent's control socket")
-    .env('MUSLIN_SOCKET')
-    .default(`${DEFAULT_RUN_DIRECTORY}/${CONTROL_SOCKET_NAME}`);
+  return new Option('--socket <path>', "the agent's control socket").env('MUSLIN_SOCKET').default(STANDARD_SOCKET);
+}
+
+/** The socket where no flag says another one. */
+export function chosenSocket(): string {
+  return process.env['MUSLIN_SOCKET'] ?? STANDARD_SOCKET;
 }
 
 /** The answer, or a CommandError with the next thing to try. */
@@ -19,6 +25,8 @@ export async function askAgent<Answer>(socket: string, ask: (socket: string) => 
   try {
     return await ask(socket);
   } catch (error) {
+    if (error instanceof AgentRefusal)
+      throw new CommandError(error.code === NOT_FOUND ? EXIT_CODE.notFound : EXIT_CODE.usage, error.message);
     if (!(error instanceof AgentUnreachable)) throw error;
     throw new CommandError(
       EXIT_CODE.unreachable,

@@ -152,6 +152,36 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./bgp-routes.ts')).bgpRoutesCommand(),
   },
   {
+    path: ['bgp', 'neighbor'],
+    summary: 'show everything about one BGP peer',
+    load: async () => (await import('./bgp-neighbor.ts')).bgpNeighborCommand(),
+  },
+  {
+    path: ['bgp', 'explain'],
+    summary: 'say why BGP chose the way to a prefix',
+    load: async () => (await import('./bgp-explain.ts')).bgpExplainCommand(),
+  },
+  {
+    path: ['bgp', 'log'],
+    summary: 'show what has happened to a BGP session',
+    load: async () => (await import('./bgp-log.ts')).bgpLogCommand(),
+  },
+  {
+    path: ['bgp', 'reset'],
+    summary: 'begin a BGP session anew, or exchange its routes again',
+    load: async () => (await import('./bgp-reset.ts')).bgpResetCommand(),
+  },
+  {
+    path: ['bgp', 'dump'],
+    summary: 'write the BGP table as an MRT file',
+    load: async () => (await import('./bgp-dump.ts')).bgpDumpCommand(),
+  },
+  {
+    path: ['bgp', 'run'],
+    summary: 'run a speaker alone: reflector, switch or route server',
+    load: async () => (await import('./bgp-run.ts')).bgpRunCommand(),
+  },
+  {
     path: ['store', 'export'],
     summary: 'print all resources, to be imported again',
     load: async () => (await import('./store-export.ts')).storeExportCommand(),

@@ -21,6 +21,7 @@ export type Source =
   | { readonly kind: 'namespaces' }
   | { readonly kind: 'labs' }
   | { readonly kind: 'topologies' }
+  | { readonly kind: 'peers' }
   | { readonly kind: 'entities'; readonly only?: 'host' | 'workload' }
   | { readonly kind: 'files' }
   | { readonly kind: 'directories' }
@@ -40,6 +41,10 @@ const OPTION_SOURCES: Readonly<Record<string, Source>> = {
   '--from': { kind: 'files' },
   '--to': { kind: 'files' },
   '--output': { kind: 'files' },
+  '--file': { kind: 'files' },
+  '--peer': { kind: 'peers' },
+  '--received': { kind: 'peers' },
+  '--advertised': { kind: 'peers' },
   '--directory': { kind: 'directories' },
   '--namespace': { kind: 'namespaces' },
   '--lab': { kind: 'labs' },
@@ -55,6 +60,7 @@ const ARGUMENT_SOURCES: Readonly<Record<string, Source>> = {
   'lab host': { kind: 'entities', only: 'host' },
   'lab name|file': { kind: 'topologies' },
   'lab name': { kind: 'labs' },
+  'bgp peer': { kind: 'peers' },
   '* kind': { kind: 'kinds' },
   '* command': { kind: 'files' },
   '* file': { kind: 'files' },

@@ -10,6 +10,7 @@ import { Command } from 'commander';
 import { KINDS, kindByWord } from '../model/kinds.ts';
 import { kindPrefix, parseResourceKey } from '../model/resource-key.ts';
 import { openStore } from '../store/open-store.ts';
+import { chosenSocket } from './agent-question.ts';
 import type { CommandTable } from './command-row.ts';
 import { rowFor } from './command-row.ts';
 import type { Candidate, Source } from './complete-words.ts';
@@ -85,6 +86,11 @@ async function namesOf(
     case 'topologies': {
       const { shippedLabs } = await import('../lab/topology-file.ts');
       return plain(shippedLabs());
+    }
+    case 'peers': {
+      const { bgpStatus } = await import('../node/control-client.ts');
+      const { peers } = await bgpStatus(options.get('--socket') ?? chosenSocket());
+      return peers.map(({ address, description }) => ({ word: address, summary: description }));
     }
     case 'entities': {
       const { findLab, labEntities } = await import('../lab/find-lab.ts');

@@ -3,6 +3,7 @@
  *
  * Metadata as lines, what a kind has to say beyond its fields, and the spec as YAML. For programs there is `get -o json`.
  */
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { wallClockNow } from '../lib/clock.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -13,6 +14,7 @@ import { entryOfKind } from '../model/resource-entry.ts';
 import { kindPrefix } from '../model/resource-key.ts';
 import type { Store } from '../store/store.ts';
 import { PRESENCE_PREFIX } from '../store/store.ts';
+import { chosenSocket } from './agent-question.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { outputOf, yamlText } from './output.ts';
 import { storeOption, withStore } from './store-option.ts';
@@ -128,7 +130,7 @@ async function kindLines(store: Store, resource: AnyResource): Promise<Lines> {
   }
 }
 
-/** What the store knows of a node's things; how its sessions are only its agent knows. */
+/** What the store knows of a node's things; and how its sessions are, where it is this host and its agent runs. */
 async function nodeLines(store: Store, { metadata, spec }: Node): Promise<Lines> {
   const endpoints: string[] = [];
   for (const entry of (await store.list(kindPrefix('WorkloadEndpoint'))).entries) {
@@ -151,7 +153,26 @@ async function nodeLines(store: Store, { metadata, spec }: Node): Promise<Lines>
     ['AS number', asNumber === undefined ? 'of the default BGPConfiguration' : String(asNumber)],
     ...many('Blocks', blocks),
     ...many('Endpoints', endpoints),
+    ...(await sessionLines(metadata.name)),
   ];
+}
+
+/** Only the node's own agent knows its sessions; on any other host there is nobody to ask. */
+async function sessionLines(node: string): Promise<Lines> {
+  const socket = chosenSocket();
+  if (!existsSync(socket)) return [];
+  const { AgentUnreachable, agentStatus } = await import('../node/control-client.ts');
+  try {
+    const status = await agentStatus(socket);
+    if (status.node !== node) return [];
+    const sessions = status.bgp.peers.map(({ address, description, state, forMs }) => {
+      return `${address} ${state} for ${durationText(forMs)}${description === '' ? '' : ` (${description})`}`;
+    });
+    return many('BGP', status.bgp.problem === '' ? sessions : [`not running: ${status.bgp.problem}`]);
+  } catch (error) {
+    if (error instanceof AgentUnreachable) return [];
+    throw error;
+  }
 }
 
 /** Whether the node's agent lives, where the store can tell (see keepPresent); undefined where it cannot. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PeerView } from '../bgp/contract.ts';
+import type { PeerView } from '../bgp/views.ts';
 import type { AgentStatus } from '../node/control-api.ts';
 import { missingFromStatus } from './converge.ts';
 
@@ -11,7 +11,7 @@ const IN_SYNC: AgentStatus = {
   startedAt: '',
   store: '',
   felix: { inSync: true, reasons: [], endpoints: 0, routes: 0, unsettled: [], withoutDevice: [] },
-  bgp: { problem: '', asn: 64512, routerId: '1.1.1.1', peers: [], announced: 0, learned: 0 },
+  bgp: { problem: '', problems: [], asn: 64512, routerId: '1.1.1.1', peers: [], announced: 0, learned: 0 },
 };
 
 function peer(state: PeerView['state'], lastError = ''): PeerView {
@@ -19,10 +19,12 @@ function peer(state: PeerView['state'], lastError = ''): PeerView {
     address: '10.0.0.2',
     asn: 64512,
     description: 'mesh, Node b',
+    type: 'internal',
     state,
     forMs: 0,
     lastError,
     prefixesReceived: 0,
+    prefixesAccepted: 0,
     prefixesSent: 0,
     holdTimeSeconds: undefined,
     routerId: undefined,

@@ -5,7 +5,7 @@
  *                  └─► BGP (speaker configuration, speaker, sockets)
  *   BGP's best paths ─► Felix            Felix's announcements ─► BGP
  *   CNI socket ─► attachments ─► store and the container's namespace; waits for Felix
- *   control socket ─► answers from all of them
+ *   control socket ─► answers from all of them          metrics, BMP ─► monitoring of BGP
  *
  * Start: open everything, read the store, let Felix and BGP take up what an earlier process left. Stop: close, and leave
  * kernel and peers as they are; the next process goes on from there.
@@ -30,9 +30,10 @@ import type { AgentStatus } from './control-api.ts';
 import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from './control-api.ts';
 import { startControlServer } from './control-server.ts';
 import { Felix } from './felix.ts';
+import { Monitoring } from './monitoring.ts';
 import { PacketFilter } from './packet-filter.ts';
+import { nodeAddresses } from './peer-sessions.ts';
 import { ResourceFeed } from './resource-feed.ts';
-import { nodeAddresses } from './speaker-configuration.ts';
 import { followStore } from './store-follower.ts';
 import { VERSION } from './version.ts';
 
@@ -77,12 +78,28 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     ...{ node, kernel, filter, log, random },
     onAnnouncements: (announcements) => bgp.announce(announcements),
   });
-  const bgp: Bgp = new Bgp({ ...{ node, random }, log: log.child({ part: 'bgp' }), listener: felix });
+  const { secretsDirectory, bmpCollector } = configuration;
+  const bgp: Bgp = new Bgp({
+    ...{ node, random, secretsDirectory },
+    log: log.child({ part: 'bgp' }),
+    listener: felix,
+    monitor: bmpCollector && ((peer, event) => monitoring.monitor(peer, event)),
+  });
+  const readiness = () => {
+    const { inSync, reasons } = felix.status();
+    return { ready: inSync, reasons };
+  };
+  const monitoring = new Monitoring({ bgp: bgp.control, readiness, systemName: node, log, random });
   closers.push(
     () => bgp.close(),
     () => felix.close(),
+    () => monitoring.close(),
   );
-  const feed = new ResourceFeed({ node, felix, bgp, log });
+  const feed = new ResourceFeed({
+    ...{ node, felix, bgp, log },
+    onMetrics: (metrics) =>
+      monitoring.configure({ metrics, collectors: bmpCollector === undefined ? [] : [bmpCollector] }),
+  });
   const stopping = new AbortController();
   const following = followStore(store, RESOURCES_PREFIX, feed, { signal: stopping.signal, log, random });
   closers.push(
@@ -106,9 +123,9 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
-    bgp: bgp.status(),
+    bgp: bgp.control.status(),
   });
-  const source = { status, peers: () => bgp.peers(), routes: () => bgp.routes() };
+  const source = { status, readiness, bgp: bgp.control };
   const controlServer = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
   closers.push(() => controlServer.close());
   const cniSocket = join(runDirectory, CNI_SOCKET_NAME);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { ip } from '../net/ip.ts';
 import { ConfigurationError, parseAgentConfiguration, readAgentConfiguration } from './configuration.ts';
 
 describe('the agent configuration', () => {
@@ -10,6 +11,8 @@ describe('the agent configuration', () => {
       node: 'host-a',
       store: 'sqlite:///tmp/x.db',
       runDirectory: '/run/muslin',
+      secretsDirectory: '/etc/muslin/secrets',
+      bmpCollector: undefined,
       logLevel: 'info',
     });
     assert.equal(parseAgentConfiguration('', 'agent.yaml').store, 'sqlite:///var/lib/muslin/store.db');
@@ -18,8 +21,15 @@ describe('the agent configuration', () => {
   const mistakes: [string, RegExp][] = [
     ['node: Host_A\n', /^agent\.yaml:1: node: "Host_A" is not lower-case letters/],
     ['\nlogLevel: loud\n', /^agent\.yaml:2: logLevel: "loud" is not debug, info, warn, error$/],
-    ['nod: a\n', /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, logLevel$/],
+    [
+      'nod: a\n',
+      /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, secretsDirectory, bmpCollector, logLevel$/,
+    ],
     ['runDirectory: run\n', /^agent\.yaml:1: runDirectory: "run" is not an absolute path/],
+    ['secretsDirectory: secrets\n', /^agent\.yaml:1: secretsDirectory: "secrets" is not an absolute path$/],
+    ['bmpCollector: 10.0.0.9\n', /bmpCollector: "10\.0\.0\.9" is not an address and a port, 10/],
+    ['bmpCollector: fd00::9:11019\n', /bmpCollector: "fd00::9:11019" is not an address and a port/],
+    ['bmpCollector: 10.0.0.9:70000\n', /bmpCollector: "10.0.0.9:70000" is not an address and a port/],
     ['nod: a\nlogLevel: loud\n', /nod: no such field.*\n.*agent\.yaml:2: logLevel/s],
     ['- a\n', /^agent\.yaml: not a mapping/],
     ['node: [', /^agent\.yaml: .*line 1/s],
@@ -33,6 +43,15 @@ describe('the agent configuration', () => {
         () => parseAgentConfiguration(text, 'agent.yaml'),
         (error) => error instanceof ConfigurationError && says.test(error.message),
       );
+    });
+  }
+
+  for (const [text, collector] of [
+    ['10.0.0.9:11019', { address: ip('10.0.0.9'), port: 11019 }],
+    ['"[fd00::9]:1"', { address: ip('fd00::9'), port: 1 }],
+  ] as const) {
+    it(`takes the collector ${text}`, () => {
+      assert.deepEqual(parseAgentConfiguration(`bmpCollector: ${text}\n`, 'agent.yaml').bmpCollector, collector);
     });
   }
 

@@ -4,6 +4,8 @@
  *   node: host-a                                   default: the host's name
  *   store: sqlite:///var/lib/muslin/store.db       default: that
  *   runDirectory: /run/muslin                      default: that; sockets and the pid file
+ *   secretsDirectory: /etc/muslin/secrets          default: that; passwords that resources refer to, NAME/KEY in it
+ *   bmpCollector: 10.0.0.9:11019                   default: none; who is told of BGP as it happens (RFC 7854)
  *   logLevel: info                                 debug, info, warn or error
  *
  * Everything else that there is to configure lives in resources in the store, where one place changes all hosts. The file
@@ -12,6 +14,8 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import type { Ip } from '../net/ip.ts';
+import { parseIp } from '../net/ip.ts';
 import { DEFAULT_STORE } from '../store/open-store.ts';
 import { DEFAULT_RUN_DIRECTORY } from './control-api.ts';
 import type { LogLevel } from './log.ts';
@@ -20,12 +24,16 @@ export interface AgentConfiguration {
   readonly node: string;
   readonly store: string;
   readonly runDirectory: string;
+  readonly secretsDirectory: string;
+  readonly bmpCollector: { readonly address: Ip; readonly port: number } | undefined;
   readonly logLevel: LogLevel;
 }
 
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
 }
+
+const DEFAULT_SECRETS_DIRECTORY = '/etc/muslin/secrets';
 
 const LOG_LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
 
@@ -47,6 +55,16 @@ const FIELDS: Readonly<Record<keyof AgentConfiguration, Field>> = {
     // A Unix socket's path has at most 107 bytes; ours need room for a name.
     valid: (value) => value.startsWith('/') && value.length <= 90,
     rule: 'an absolute path of at most 90 characters',
+  },
+  secretsDirectory: {
+    standard: () => DEFAULT_SECRETS_DIRECTORY,
+    valid: (value) => value.startsWith('/'),
+    rule: 'an absolute path',
+  },
+  bmpCollector: {
+    standard: () => '',
+    valid: (value) => endpointOf(value) !== undefined,
+    rule: 'an address and a port, 10.0.0.9:11019 or "[fd00::9]:11019"',
   },
   logLevel: { standard: () => 'info', valid: (value) => LOG_LEVELS.includes(value), rule: LOG_LEVELS.join(', ') },
 };
@@ -90,6 +108,17 @@ export function parseAgentConfiguration(text: string, path: string): AgentConfig
     node: settingOf('node'),
     store: settingOf('store'),
     runDirectory: settingOf('runDirectory'),
+    secretsDirectory: settingOf('secretsDirectory'),
+    bmpCollector: endpointOf(settingOf('bmpCollector')),
     logLevel: settingOf('logLevel') as LogLevel, // its field lets nothing else through
   };
+}
+
+/** "10.0.0.9:11019" or "[fd00::9]:11019"; undefined for anything else. */
+function endpointOf(text: string): AgentConfiguration['bmpCollector'] {
+  const [, inBrackets, plain, digits = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const address = parseIp(inBrackets ?? plain ?? '');
+  const port = Number(digits);
+  if (address === undefined || (address.family === 6) !== (inBrackets !== undefined)) return undefined;
+  return port > 0 && port <= 0xffff ? { address, port } : undefined;
 }

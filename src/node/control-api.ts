@@ -3,13 +3,29 @@
  *
  * HTTP with JSON on a Unix socket that only root can open (`curl --unix-socket /run/muslin/agent.sock http://agent/status`):
  *
- *   GET /status        AgentStatus         GET /livez    200 while the loop turns
- *   GET /bgp/peers     PeerView[]          GET /readyz   200 when in sync with store and kernel, else 503
- *   GET /bgp/routes    RouteView[]
+ *   GET /status                       AgentStatus; of the agent only
+ *   GET /livez, /readyz               200 while the loop turns; 200 when in sync with store and kernel, else 503
+ *   GET /bgp/status                   BgpStatus
+ *   GET /bgp/peers, /bgp/peers/PEER   PeerView[], NeighborView
+ *   GET /bgp/routes?prefix=…          RoutePage, by RouteQuestion; /bgp/received/PEER and /bgp/advertised/PEER likewise
+ *   GET /bgp/explain?prefix=…         ExplanationView
+ *   GET /bgp/dump                     the table as MRT (RFC 6396)
+ *   POST /bgp/peers/PEER?command=…    reset (with communication=…), refreshIn, refreshOut
  *
- * Fields are only ever added; `-o json` prints these objects as they are.
+ * What is refused has an error status and `{"error": …}`. Fields are only ever added; `-o json` prints these objects as they are.
  */
-import type { PeerView } from '../bgp/contract.ts';
+import type { PeerCommand, PeerName } from '../bgp/contract.ts';
+import type {
+  DumpPage,
+  DumpQuestion,
+  ExplanationView,
+  NeighborView,
+  PeerView,
+  RouteFilter,
+  RoutePage,
+  TableSizes,
+} from '../bgp/views.ts';
+import type { Cidr } from '../net/cidr.ts';
 
 export interface AgentStatus {
   readonly node: string;
@@ -34,6 +50,13 @@ export interface FelixStatus {
   readonly withoutDevice: readonly ObjectState[];
 }
 
+/** Whether what runs here does what it is there for. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not; empty when ready. */
+  readonly reasons: readonly string[];
+}
+
 export interface ObjectState {
   readonly object: string;
   readonly state: 'pending' | 'error';
@@ -43,11 +66,48 @@ export interface ObjectState {
 export interface BgpStatus {
   /** Why nothing is spoken: no Node resource yet, the port is taken. "" when the speaker runs. */
   readonly problem: string;
+  /** What is not as its resource wants it though the speaker runs: a filter or a password that is not there. */
+  readonly problems: readonly string[];
   readonly asn: number | undefined;
   readonly routerId: string | undefined;
   readonly peers: readonly PeerView[];
   readonly announced: number;
   readonly learned: number;
+}
+
+/** Parameters of a question for routes, as texts: RouteFilter before it is read. */
+export interface RouteQuestion {
+  /** A prefix, or an address, by which the longest prefix around it is meant. */
+  readonly prefix?: string;
+  readonly match?: RouteFilter['match'];
+  readonly peer?: string;
+  readonly family?: '4' | '6';
+  readonly after?: string;
+  /** How many prefixes are looked at; ROUTES_PAGE_MAX at most, which is the default. */
+  readonly limit?: string;
+}
+
+export const MATCHES: readonly RouteFilter['match'][] = ['exact', 'longer', 'covering', 'longest'];
+
+/** A page of a thousand prefixes takes a few milliseconds to make: keepalives and packets are not kept waiting. */
+export const ROUTES_PAGE_MAX = 1_000;
+
+/**
+ * A speaker as the control socket shows it: the agent's, or that of `muslin bgp run`. The methods are those of SpeakerViews
+ * with the clock inside, and `command`, which is carried out and answered at once.
+ */
+export interface BgpControl {
+  status(): BgpStatus;
+  peers(): readonly PeerView[];
+  neighbor(name: PeerName): NeighborView | undefined;
+  routes(filter: RouteFilter): RoutePage;
+  received(name: PeerName, filter: RouteFilter): RoutePage | undefined;
+  advertised(name: PeerName, filter: RouteFilter): RoutePage | undefined;
+  explain(prefix: Cidr): ExplanationView | undefined;
+  dump(question: DumpQuestion): DumpPage;
+  sizes(): TableSizes;
+  /** Submits the command to the speaker; the peer is one of `peers()`. */
+  command(peer: PeerName, command: PeerCommand): void;
 }
 
 export const DEFAULT_RUN_DIRECTORY = '/run/muslin';

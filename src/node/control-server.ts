@@ -1,54 +1,37 @@
 /**
  * The control socket: HTTP with JSON for `muslin node status`, `muslin bgp …`, health checks and curl.
  *
- * Only answers questions; nothing can be changed through it. The socket belongs to root and is mode 0600. Answers are made
- * from tables when asked, so an idle agent pays nothing. See control-api.ts for what is said.
+ * It answers questions, and takes a few commands for BGP sessions that change nothing of what is configured. The socket
+ * belongs to root and is mode 0600. Answers are made from tables when asked, a page at a time, so an idle agent pays
+ * nothing and a busy one is not held up. See control-api.ts for what is said.
  */
 import { chmodSync, rmSync } from 'node:fs';
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
-import type { PeerView, RouteView } from '../bgp/contract.ts';
-import type { AgentStatus } from './control-api.ts';
+import type { Answer } from './bgp-questions.ts';
+import { answerBgpCommand, answerBgpQuestion } from './bgp-questions.ts';
+import type { AgentStatus, BgpControl, Readiness } from './control-api.ts';
+import { writeMrtDump } from './mrt-dump.ts';
 
 export interface ControlSource {
-  status(): AgentStatus;
-  peers(): PeerView[];
-  routes(): RouteView[];
+  /** Undefined for a speaker that runs alone. */
+  readonly status: (() => AgentStatus) | undefined;
+  readonly readiness: () => Readiness;
+  readonly bgp: BgpControl;
 }
-
-interface Answer {
-  readonly code: number;
-  readonly body: unknown;
-}
-
-const PATHS: Readonly<Record<string, (source: ControlSource) => Answer>> = {
-  '/status': (source) => ok(source.status()),
-  '/bgp/peers': (source) => ok(source.peers()),
-  '/bgp/routes': (source) => ok(source.routes()),
-  '/livez': () => ok({ live: true }),
-  '/readyz': (source) => {
-    const { inSync, reasons } = source.status().felix;
-    return { code: inSync ? 200 : 503, body: { ready: inSync, reasons } };
-  },
-};
 
 /** A client that neither asks nor leaves holds a connection; this many are plenty for one host. */
 const CONNECTIONS_MAX = 64;
 const REQUEST_TIMEOUT_MS = 10_000;
 
+const BGP = '/bgp/';
+const DUMP = '/bgp/dump';
+const PATHS =
+  '/status, /livez, /readyz, /bgp/status, /bgp/peers, /bgp/routes, /bgp/received/PEER, /bgp/advertised/PEER, /bgp/explain, /bgp/dump';
+
 /** Listens on `path`, replacing a socket that a process before us left behind. */
 export async function startControlServer(path: string, source: ControlSource): Promise<Server> {
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '').split('?')[0] ?? '';
-    const answer =
-      request.method === 'GET' ? PATHS[path]?.(source) : { code: 405, body: { error: 'only GET is answered' } };
-    const { code, body } = answer ?? {
-      code: 404,
-      body: { error: `no ${path}; there are ${Object.keys(PATHS).join(', ')}` },
-    };
-    response.writeHead(code, { 'content-type': 'application/json' });
-    response.end(`${JSON.stringify(body)}\n`);
-  });
+  const server = createServer((request, response) => respond(source, request, response));
   server.maxConnections = CONNECTIONS_MAX;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   rmSync(path, { force: true });
@@ -60,6 +43,28 @@ export async function startControlServer(path: string, source: ControlSource): P
   return server;
 }
 
-function ok(body: unknown): Answer {
-  return { code: 200, body };
+function respond(source: ControlSource, request: IncomingMessage, response: ServerResponse): void {
+  const [path = '', query = ''] = (request.url ?? '').split('?', 2);
+  if (path === DUMP && request.method === 'GET') {
+    response.writeHead(200, { 'content-type': 'application/octet-stream' });
+    void writeMrtDump(source.bgp, response);
+    return;
+  }
+  const { code, body } = answerTo(source, request.method ?? '', path, new URLSearchParams(query));
+  response.writeHead(code, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+function answerTo(source: ControlSource, method: string, path: string, parameters: URLSearchParams): Answer {
+  const missing: Answer = { code: 404, body: { error: `no ${path}; there are ${PATHS}` } };
+  if (method === 'POST' && path.startsWith(BGP))
+    return answerBgpCommand(source.bgp, path.slice(BGP.length), parameters) ?? missing;
+  if (method !== 'GET') return { code: 405, body: { error: `${method} is not answered here; GET is` } };
+  if (path.startsWith(BGP)) return answerBgpQuestion(source.bgp, path.slice(BGP.length), parameters) ?? missing;
+  if (path === '/livez') return { code: 200, body: { live: true } };
+  if (path === '/readyz') {
+    const readiness = source.readiness();
+    return { code: readiness.ready ? 200 : 503, body: readiness };
+  }
+  return path === '/status' && source.status !== undefined ? { code: 200, body: source.status() } : missing;
 }

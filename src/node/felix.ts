@@ -16,7 +16,7 @@ import type { KernelOperation } from '../felix/dataplane/dataplane.ts';
 import { Dataplane } from '../felix/dataplane/dataplane.ts';
 import type { Interfaces } from '../felix/dataplane/interfaces.ts';
 import type { Unsettled } from '../felix/dataplane/unsettled.ts';
-import type { Announcement } from '../felix/desired/desired.ts';
+import type { Announcement, Gateway, PeerRoute } from '../felix/desired/desired.ts';
 import type { Kernel, KernelEvent } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { unreachable } from '../lib/assert.ts';
@@ -116,8 +116,13 @@ export class Felix implements BgpListener {
     return this.#dataplane.interfaces;
   }
 
-  best(prefix: Cidr, gateways: readonly Ip[], peer: Ip | undefined): void {
+  best(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined): void {
     this.calculation.updateLearned(prefix, gateways, peer);
+    this.#schedule('nothing');
+  }
+
+  peerRoutes(routes: readonly PeerRoute[]): void {
+    this.calculation.updatePeerRoutes(routes);
     this.#schedule('nothing');
   }
 

@@ -1,21 +1,28 @@
 /**
  * What the store says, handed on to those whom it concerns.
  *
- * One resource goes to one place: containers and blocks to Felix's calculation, nodes and BGP settings to BGP. Kinds that
+ * Containers and blocks go to Felix's calculation, nodes, peers and filters to BGP, pools and containers to both. Kinds that
  * change nothing on a host are passed over. A resource that is not valid counts as absent, and is said so in the
  * log: it must not stop the others.
  */
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import type { Log } from '../lib/log.ts';
 import type { BgpConfiguration } from '../model/bgp-configuration.ts';
+import type { BgpFilter } from '../model/bgp-filter.ts';
+import type { BgpPeer } from '../model/bgp-peer.ts';
+import type { FelixConfiguration } from '../model/felix-configuration.ts';
+import type { IpPool } from '../model/ip-pool.ts';
 import type { AnyResource, KindName } from '../model/kinds.ts';
 import type { Node } from '../model/node.ts';
 import { resourceOfEntry } from '../model/resource-entry.ts';
 import { parseResourceKey } from '../model/resource-key.ts';
+import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
 import type { Entry } from '../store/store.ts';
 import type { Bgp } from './bgp.ts';
 import type { Felix } from './felix.ts';
-import { nodeAddresses } from './speaker-configuration.ts';
+import { metricsPlace } from './metrics-place.ts';
+import type { MetricsPlace } from './metrics-server.ts';
+import { nodeAddresses } from './peer-sessions.ts';
 import type { StoreListener } from './store-follower.ts';
 
 export class ResourceFeed implements StoreListener {
@@ -24,14 +31,32 @@ export class ResourceFeed implements StoreListener {
   readonly #bgp: Bgp;
   readonly #log: Log;
   readonly #nodes = new Map<string, Node>();
-  readonly #configurations = new Map<string, BgpConfiguration>();
+  readonly #bgpResources = {
+    nodes: this.#nodes,
+    configurations: new Map<string, BgpConfiguration>(),
+    peers: new Map<string, BgpPeer>(),
+    filters: new Map<string, BgpFilter>(),
+    pools: new Map<string, IpPool>(),
+    endpoints: new Map<string, WorkloadEndpoint>(),
+  };
+  readonly #felixConfigurations = new Map<string, FelixConfiguration>();
+  readonly #onMetrics: (place: MetricsPlace | undefined) => void;
   #inSync = false;
+  #isConfiguring = false;
 
-  constructor(options: { readonly node: string; readonly felix: Felix; readonly bgp: Bgp; readonly log: Log }) {
+  constructor(options: {
+    readonly node: string;
+    readonly felix: Felix;
+    readonly bgp: Bgp;
+    readonly log: Log;
+    /** Where metrics are to be served now; undefined for nowhere. */
+    readonly onMetrics: (place: MetricsPlace | undefined) => void;
+  }) {
     this.#node = options.node;
     this.#felix = options.felix;
     this.#bgp = options.bgp;
     this.#log = options.log;
+    this.#onMetrics = options.onMetrics;
   }
 
   /** The resource of our own node, once it is there. */
@@ -52,7 +77,7 @@ export class ResourceFeed implements StoreListener {
   inSync(): void {
     this.#inSync = true;
     this.#felix.storeInSync();
-    this.#configureBgp();
+    this.#configure();
   }
 
   away(reason: string): void {
@@ -66,17 +91,31 @@ export class ResourceFeed implements StoreListener {
     switch (id.kind as KindName) {
       case 'Node':
         setOrDelete(this.#nodes, id.name, ofKind('Node', resource));
-        this.#configureBgp();
+        this.#configure();
         return;
       case 'BGPConfiguration':
-        setOrDelete(this.#configurations, id.name, ofKind('BGPConfiguration', resource));
-        this.#configureBgp();
+        setOrDelete(this.#bgpResources.configurations, id.name, ofKind('BGPConfiguration', resource));
+        this.#configure();
+        return;
+      case 'BGPPeer':
+        setOrDelete(this.#bgpResources.peers, id.name, ofKind('BGPPeer', resource));
+        this.#configure();
+        return;
+      case 'BGPFilter':
+        setOrDelete(this.#bgpResources.filters, id.name, ofKind('BGPFilter', resource));
+        this.#configure();
+        return;
+      case 'FelixConfiguration':
+        setOrDelete(this.#felixConfigurations, id.name, ofKind('FelixConfiguration', resource));
+        this.#configure();
         return;
       case 'WorkloadEndpoint':
-        calculation.updateEndpoint(endpointId(id.namespace ?? '', id.name), ofKind('WorkloadEndpoint', resource));
+        this.#takeEndpoint(endpointId(id.namespace ?? '', id.name), ofKind('WorkloadEndpoint', resource));
         break;
       case 'IPPool':
+        setOrDelete(this.#bgpResources.pools, id.name, ofKind('IPPool', resource));
         calculation.updatePool(id.name, ofKind('IPPool', resource));
+        this.#configure();
         break;
       case 'IPAMBlock':
         calculation.updateBlock(id.name, ofKind('IPAMBlock', resource));
@@ -90,11 +129,30 @@ export class ResourceFeed implements StoreListener {
     this.#felix.calculationChanged();
   }
 
-  #configureBgp(): void {
-    if (!this.#inSync) return; // peers come and go while the listing is being read
+  /** Containers come and go all the time; BGP is asked only where some of them are peers. */
+  #takeEndpoint(id: string, endpoint: WorkloadEndpoint | undefined): void {
+    this.#felix.calculation.updateEndpoint(id, endpoint);
+    const { endpoints, peers } = this.#bgpResources;
+    const before = endpoints.has(id);
+    setOrDelete(endpoints, id, endpoint?.spec.node === this.#node ? endpoint : undefined);
+    const concerns = before || endpoints.has(id);
+    const mayPeer = [...peers.values()].some(({ spec }) => spec.localWorkloadSelector !== undefined);
+    if (concerns && mayPeer) this.#configure();
+  }
+
+  /** Once for all that came in one turn: a listing, or a file that was applied. */
+  #configure(): void {
+    if (!this.#inSync || this.#isConfiguring) return; // peers come and go while the listing is being read
+    this.#isConfiguring = true;
+    setImmediate(() => this.#configureNow());
+  }
+
+  #configureNow(): void {
+    this.#isConfiguring = false;
     const own = this.ownNode();
     this.#felix.setIpv6(own !== undefined && nodeAddresses(own)[6] !== undefined);
-    this.#bgp.configure({ nodes: this.#nodes, configurations: this.#configurations });
+    this.#bgp.configure(this.#bgpResources);
+    this.#onMetrics(own === undefined ? undefined : metricsPlace(own, this.#felixConfigurations));
   }
 }
 

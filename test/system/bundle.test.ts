@@ -60,3 +60,12 @@ test('the bundle has the native package, which calls libc', () => {
   const result = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8', cwd });
   assert.equal(result.stdout, 'true\n', result.stderr);
 });
+
+test('the bundle has the thread of BFD beside the chunk that starts it', () => {
+  const program = `const worker = new (require('node:worker_threads').Worker)('./bfd-worker.js');
+    worker.postMessage({ kind: 'stop' });
+    worker.on('exit', (code) => console.log('ended with', code));`;
+  const cwd = join(directory, 'copy', 'program', 'cli');
+  const result = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8', cwd, timeout: 30_000 });
+  assert.equal(result.stdout, 'ended with 0\n', result.stderr);
+});

@@ -10,13 +10,14 @@ import type { AnyResource } from '../../model/kinds.ts';
 import { validateResource } from '../../model/validate.ts';
 import { cidr, formatCidr } from '../../net/cidr.ts';
 import { formatIp, ip } from '../../net/ip.ts';
-import type { DesiredRoute } from '../desired/desired.ts';
+import type { DesiredRoute, Gateway } from '../desired/desired.ts';
 import { Calculation } from './calculation.ts';
 import { endpointId } from './local-endpoints.ts';
 
 type Fact =
   | { readonly resource: AnyResource; readonly name: string }
-  | { readonly learned: string; readonly via: readonly string[] };
+  | { readonly learned: string; readonly via: readonly string[] }
+  | { readonly peer: string; readonly gateway: string };
 
 function resource(kind: string, name: string, spec: object, namespace?: string): Fact {
   const metadata = namespace === undefined ? { name } : { name, namespace };
@@ -46,11 +47,21 @@ const affinity = (prefix: string, node: string, state: string): Fact =>
     deleted: false,
   });
 const learned = (prefix: string, ...via: string[]): Fact => ({ learned: prefix, via });
+const reachable = (peer: string, gateway: string): Fact => ({ peer, gateway });
+const gateway = (text: string): Gateway => {
+  const [address = '', deviceName] = text.split('%');
+  return { address: ip(address), deviceName };
+};
 
 function tell(calculation: Calculation, fact: Fact, present: boolean): void {
   if ('learned' in fact) {
-    const gateways = present ? fact.via.map(ip) : [];
-    calculation.updateLearned(cidr(fact.learned), gateways, gateways[0]);
+    const gateways = present ? fact.via.map(gateway) : [];
+    calculation.updateLearned(cidr(fact.learned), gateways, gateways[0]?.address);
+    return;
+  }
+  if ('peer' in fact) {
+    const route = { peer: ip(fact.peer), gateway: ip(fact.gateway), origin: 'BGPPeer tor' };
+    calculation.updatePeerRoutes(present ? [route] : []);
     return;
   }
   const { resource, name } = fact;
@@ -83,7 +94,9 @@ class Collected {
   text(): string[] {
     const target = ({ target }: DesiredRoute): string => {
       if (target.kind === 'device') return `dev ${target.deviceName}`;
-      return target.kind === 'blackhole' ? 'blackhole' : `via ${target.gateways.map(formatIp).join()}`;
+      if (target.kind === 'blackhole') return 'blackhole';
+      const hops = target.gateways.map(({ address, deviceName = '' }) => `${formatIp(address)} ${deviceName}`.trim());
+      return `via ${hops.join()}`;
     };
     return [
       ...[...this.routes].map(([key, route]) => `${key} ${target(route)}`),
@@ -99,6 +112,16 @@ const POOL = pool('pool', '172.17.0.0/16');
 
 const CASES: { name: string; facts: Fact[]; expected: string[] }[] = [
   { name: 'nothing', facts: [], expected: [] },
+  {
+    name: 'the way to a peer, whatever the peer says of itself',
+    facts: [reachable('10.1.0.1', '10.0.0.254'), learned('10.1.0.1/32', '10.0.0.9')],
+    expected: ['10.1.0.1/32 via 10.0.0.254'],
+  },
+  {
+    name: 'a prefix behind two link-local gateways',
+    facts: [learned('10.2.0.0/16', 'fe80::1%eth1', 'fe80::1%eth2')],
+    expected: ['10.2.0.0/16 via fe80::1 eth1,fe80::1 eth2'],
+  },
   {
     name: 'a container in a block of ours',
     facts: [
@@ -254,7 +277,7 @@ describe('the calculation', () => {
 
   it('says who asked for a route', () => {
     const calculation = new Calculation('host-a');
-    calculation.updateLearned(cidr('172.17.9.0/24'), [ip('192.168.100.101')], ip('192.168.100.101'));
+    calculation.updateLearned(cidr('172.17.9.0/24'), [gateway('192.168.100.101')], ip('192.168.100.101'));
     assert.equal(calculation.takeChanges().routes.get('172.17.9.0/24')?.provenance.origin, 'BGP peer 192.168.100.101');
   });
 });

@@ -7,7 +7,7 @@
  *
  *   WorkloadEndpoint ─► local endpoint ─► endpoint, device routes ─┐
  *   IPAMBlock, BlockAffinity ─► own blocks ─► blackholes ──────────┼─► routes (lowest rank wins)
- *   BGP best paths ─► gateway routes ──────────────────────────────┘
+ *   BGP best paths, ways to peers ─► gateway routes ───────────────┘
  *   own blocks, borrowed addresses, IPPool ─► announcements
  *
  * The node agent calls `update…` as events come and `takeChanges` once a pass.
@@ -20,15 +20,25 @@ import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import { containsCidr, familyOf, formatCidr, hostPrefix, parseCidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
-import { addressBits, formatIp } from '../../net/ip.ts';
-import type { Announcement, DesiredChanges, DesiredEndpoint, DesiredRoute } from '../desired/desired.ts';
+import { addressBits, formatIp, sameIp } from '../../net/ip.ts';
+import type {
+  Announcement,
+  DesiredChanges,
+  DesiredEndpoint,
+  DesiredRoute,
+  Gateway,
+  PeerRoute,
+} from '../desired/desired.ts';
 import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
 import { Candidates } from './candidates.ts';
 import { localEndpoint } from './local-endpoints.ts';
 import { sourceOf } from './provenance.ts';
 
-/** Whose route holds when several want one destination: a container that is here beats any hearsay. */
-const RANK = { device: 0, gateways: 1, blackhole: 2 } as const;
+/**
+ * Whose route holds when several want one destination: a container that is here beats any hearsay, and so does the way to a
+ * peer that somebody wrote down, since what a peer says of the way to itself may lead back to it.
+ */
+const RANK = { device: 0, peer: 1, gateways: 2, blackhole: 3 } as const;
 
 export class Calculation {
   readonly #node: string;
@@ -41,6 +51,7 @@ export class Calculation {
   /** The destination of each block's blackhole, as it was last asked for. */
   readonly #blackholes = new Map<string, string>();
   readonly #routes = new Candidates<DesiredRoute>();
+  #peerRoutes: ReadonlyMap<string, PeerRoute> = new Map();
   /** What was last told; undefined until something was: that there is nothing to announce must be told once, too. */
   #announced: ReadonlySet<string> | undefined;
   #announcementsMayDiffer = true;
@@ -90,7 +101,7 @@ export class Calculation {
   }
 
   /** The gateways of the best paths to a prefix by BGP; none when there is no path any more. */
-  updateLearned(prefix: Cidr, gateways: readonly Ip[], peer: Ip | undefined): void {
+  updateLearned(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined): void {
     const key = formatCidr(prefix);
     const origin = peer === undefined ? 'BGP' : `BGP peer ${formatIp(peer)}`;
     const route: DesiredRoute = {
@@ -99,6 +110,21 @@ export class Calculation {
       provenance: { origin },
     };
     this.#routes.set(key, 'bgp', RANK.gateways, gateways.length === 0 ? undefined : route);
+  }
+
+  /** All ways to peers that resources ask for, in the place of those before. */
+  updatePeerRoutes(routes: readonly PeerRoute[]): void {
+    const before = this.#peerRoutes;
+    this.#peerRoutes = new Map(routes.map((route) => [formatCidr(hostPrefix(route.peer)), route]));
+    for (const key of before.keys()) {
+      if (!this.#peerRoutes.has(key)) this.#routes.set(key, 'peer', RANK.peer, undefined);
+    }
+    for (const [key, { peer, gateway, origin }] of this.#peerRoutes) {
+      const target = { kind: 'gateways', gateways: [{ address: gateway, deviceName: undefined }] } as const;
+      const same = sameIp(before.get(key)?.gateway, gateway);
+      const route = { destination: hostPrefix(peer), target, provenance: { origin } };
+      if (!same) this.#routes.set(key, 'peer', RANK.peer, route);
+    }
   }
 
   /** What has changed since the last call. */
@@ -130,7 +156,7 @@ export class Calculation {
     const affinity = [...this.#affinities.values()].find(({ spec }) => spec.cidr === block.spec.cidr);
     const prefix = parseCidr(block.spec.cidr);
     if (prefix === undefined || (affinity !== undefined && affinity.spec.state !== 'confirmed')) return undefined;
-    return { prefix, provenance: sourceOf(resourceTitle(block), block.metadata) };
+    return { prefix, deviceName: undefined, provenance: sourceOf(resourceTitle(block), block.metadata) };
   }
 
   #takeAnnouncements(): readonly Announcement[] | undefined {
@@ -148,8 +174,8 @@ export class Calculation {
   #announcements(): Announcement[] {
     const blocks = [...this.#blocks.values()].flatMap((block) => this.#ownBlock(block) ?? []);
     const inBlock = (prefix: Cidr) => blocks.some((block) => containsCidr(block.prefix, prefix));
-    const borrowed = [...this.#endpoints.values()].flatMap(({ addresses, provenance }) =>
-      addresses.filter((prefix) => !inBlock(prefix)).map((prefix) => ({ prefix, provenance })),
+    const borrowed = [...this.#endpoints.values()].flatMap(({ addresses, deviceName, provenance }) =>
+      addresses.filter((prefix) => !inBlock(prefix)).map((prefix) => ({ prefix, deviceName, provenance })),
     );
     const exported = [...this.#pools.values()]
       .filter((pool) => !pool.spec.disableBGPExport)

@@ -11,7 +11,7 @@ import { cidr } from '../../net/cidr.ts';
 import { ip } from '../../net/ip.ts';
 import type { Link, Route } from '../../net/kernel-objects.ts';
 import { formatRoute, ifIndex, ROUTE_PROTOCOL, routeKey } from '../../net/kernel-objects.ts';
-import type { DesiredChanges, DesiredEndpoint, DesiredRoute } from '../desired/desired.ts';
+import type { DesiredChanges, DesiredEndpoint, DesiredRoute, Gateway } from '../desired/desired.ts';
 import type { KernelOperation } from './dataplane.ts';
 import { Dataplane } from './dataplane.ts';
 
@@ -32,7 +32,7 @@ const ROUTE_A1: DesiredRoute = {
 const BLOCK: DesiredRoute = { destination: cidr('172.17.8.0/24'), target: { kind: 'blackhole' }, provenance };
 const TO_B: DesiredRoute = {
   destination: cidr('172.17.9.0/24'),
-  target: { kind: 'gateways', gateways: [ip('192.168.100.101')] },
+  target: { kind: 'gateways', gateways: [{ address: ip('192.168.100.101'), deviceName: undefined }] },
   provenance,
 };
 
@@ -58,6 +58,10 @@ function desire(endpoints: DesiredEndpoint[], routes: DesiredRoute[]): DesiredCh
     ),
     announcements: undefined,
   };
+}
+
+function via(address: string, deviceName?: string): Gateway {
+  return { address: ip(address), deviceName };
 }
 
 class Host {
@@ -252,6 +256,74 @@ describe('the dataplane', () => {
     assert.ok(forwarding > done.indexOf('setting change ipv6/conf/eth0/accept_ra'), done.join('; '));
     assert.equal(host.settings.get('ipv6/conf/eth0/accept_ra'), '2');
     assert.equal(host.settings.get('ipv6/conf/lo/accept_ra'), '0', 'where it did not, nothing changes');
+  });
+
+  const gateways: [string, string, readonly Gateway[], string | undefined, string?][] = [
+    [
+      'several gateways are one route',
+      '172.17.9.0/24',
+      [via('192.168.100.102'), via('192.168.100.101')],
+      '172.17.9.0/24 via 192.168.100.101 dev eth0 onlink nexthop via 192.168.100.102 dev eth0 onlink proto 12',
+    ],
+    [
+      'a link-local gateway brings its device, for IPv4 too (RFC 8950)',
+      '172.17.9.0/24',
+      [via('fe80::1', 'eth0')],
+      '172.17.9.0/24 via fe80::1 dev eth0 onlink proto 12',
+    ],
+    [
+      'a gateway on no subnet of ours is left out beside one that is',
+      '172.17.9.0/24',
+      [via('10.9.9.9'), via('192.168.100.101')],
+      '172.17.9.0/24 via 192.168.100.101 dev eth0 onlink proto 12',
+    ],
+    [
+      'a link-local gateway without its device is waited for',
+      'fd09::/64',
+      [via('fe80::1')],
+      undefined,
+      'fe80::1 is link-local and comes without its device',
+    ],
+    [
+      'so is one whose device is not there',
+      'fd09::/64',
+      [via('fe80::1', 'eth7')],
+      undefined,
+      'device eth7, by which fe80::1 is reached, is not up',
+    ],
+  ];
+  for (const [name, prefix, hops, line, waitsFor] of gateways) {
+    it(name, () => {
+      const host = new Host();
+      const target = { kind: 'gateways', gateways: hops } as const;
+      host.read();
+      host.dataplane.update(desire([], [{ destination: cidr(prefix), target, provenance: { origin: 'BGP' } }]));
+      host.converge();
+      const lines = [...host.routes.values()].map((route) =>
+        formatRoute(route, (index) => host.dataplane.interfaces.linkAt(index)?.name),
+      );
+      assert.deepEqual(lines, line === undefined ? [] : [line]);
+      assert.deepEqual(
+        host.dataplane.unsettled().map(({ error }) => error),
+        waitsFor === undefined ? [] : [waitsFor],
+      );
+    });
+  }
+
+  it('puts routes anew when the device of their gateway comes back', () => {
+    const host = new Host();
+    host.links.delete('calia1');
+    host.read();
+    const target = { kind: 'gateways', gateways: [via('fe80::1', 'calia1')] } as const;
+    host.dataplane.update(desire([], [{ destination: cidr('fd09::/64'), target, provenance: { origin: 'BGP' } }]));
+    host.converge();
+    assert.equal(host.routes.size, 0);
+    host.dataplane.observeLink(link(9, 'calia1', true), false);
+    host.converge();
+    assert.deepEqual(
+      [...host.routes.values()].map(({ nextHops }) => nextHops[0]?.index),
+      [9],
+    );
   });
 
   it('says what a route waits for, and goes on when it comes', () => {

@@ -15,7 +15,7 @@ import { Reconciler } from '../../lib/reconciler.ts';
 import { familyOf, formatCidr } from '../../net/cidr.ts';
 import type { IfIndex, Route } from '../../net/kernel-objects.ts';
 import { ROUTE_TABLE, routeKey, sameRoute } from '../../net/kernel-objects.ts';
-import type { DesiredRoute } from '../desired/desired.ts';
+import type { DesiredRoute, RouteTarget } from '../desired/desired.ts';
 import type { InterfaceChanges, Interfaces } from './interfaces.ts';
 import { routeOwnership } from './ownership.ts';
 import { resolveRoute } from './routes.ts';
@@ -168,14 +168,20 @@ export class RouteTable {
   }
 
   #noteDevice(destination: string, wanted: boolean): void {
-    const target = this.#desired.get(destination)?.target;
-    if (target?.kind !== 'device') return;
-    const destinations = this.#destinations.get(target.deviceName) ?? new Set();
-    if (wanted) destinations.add(destination);
-    else destinations.delete(destination);
-    if (destinations.size === 0) this.#destinations.delete(target.deviceName);
-    else this.#destinations.set(target.deviceName, destinations);
+    for (const deviceName of devicesOf(this.#desired.get(destination)?.target)) {
+      const destinations = this.#destinations.get(deviceName) ?? new Set();
+      if (wanted) destinations.add(destination);
+      else destinations.delete(destination);
+      if (destinations.size === 0) this.#destinations.delete(deviceName);
+      else this.#destinations.set(deviceName, destinations);
+    }
   }
+}
+
+/** The devices that a target names; those of other gateways are found by their subnets. */
+function devicesOf(target: RouteTarget | undefined): readonly string[] {
+  if (target?.kind === 'device') return [target.deviceName];
+  return target?.kind === 'gateways' ? target.gateways.flatMap(({ deviceName }) => deviceName ?? []) : [];
 }
 
 /** The key of the one route that we want for a destination: main table, no metric. */

@@ -3,7 +3,8 @@
  *
  * Desired routes name devices and gateways; the kernel wants interface indexes. A gateway's device is the one whose
  * subnet holds the gateway: hosts on one segment are each other's next hops, and "onlink" keeps the kernel from asking
- * whether it agrees. What cannot be resolved yet (a device that is not there, a gateway on no subnet of ours) is a reason
+ * whether it agrees. A link-local gateway is on every device's subnet, so it comes with its device; IPv4 routes may have
+ * such gateways, too (RFC 8950). What cannot be resolved yet (a device that is not there, a gateway on no subnet of ours) is a reason
  * to wait, shown to the operator, not an error.
  *
  * The shapes are those that operators know:
@@ -12,11 +13,10 @@
  *   blackhole 172.17.8.0/24 proto bird
  */
 import { formatCidr, prefixOf, sameCidr } from '../../net/cidr.ts';
-import type { Ip } from '../../net/ip.ts';
-import { compareIp, formatIp } from '../../net/ip.ts';
+import { compareIp, formatIp, isLinkLocal } from '../../net/ip.ts';
 import type { NextHop, Route } from '../../net/kernel-objects.ts';
 import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../../net/kernel-objects.ts';
-import type { DesiredRoute } from '../desired/desired.ts';
+import type { DesiredRoute, Gateway } from '../desired/desired.ts';
 import type { Interfaces } from './interfaces.ts';
 import { isWorkloadDevice } from './ownership.ts';
 
@@ -47,7 +47,9 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
       return { route: { ...common, type: 'unicast', nextHops, protocol, scope } };
     }
     case 'gateways': {
-      const hops = [...target.gateways].sort(compareIp).map((gateway) => nextHopTo(gateway, interfaces));
+      const hops = [...target.gateways]
+        .sort((a, b) => compareIp(a.address, b.address))
+        .map((gateway) => nextHopTo(gateway, interfaces));
       const found = hops.filter((hop) => typeof hop !== 'string');
       const missing = hops.find((hop) => typeof hop === 'string');
       if (found.length === 0) return { waitingFor: missing ?? `${formatCidr(destination)} has no gateway` };
@@ -57,7 +59,13 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
   }
 }
 
-function nextHopTo(gateway: Ip, interfaces: Interfaces): NextHop | string {
+function nextHopTo({ address: gateway, deviceName }: Gateway, interfaces: Interfaces): NextHop | string {
+  if (deviceName !== undefined) {
+    const link = interfaces.link(deviceName);
+    if (link?.up !== true) return `device ${deviceName}, by which ${formatIp(gateway)} is reached, is not up`;
+    return { gateway, index: link.index, onlink: true };
+  }
+  if (isLinkLocal(gateway)) return `${formatIp(gateway)} is link-local and comes without its device`;
   const nearest = [...interfaces.addresses()]
     .filter(({ address, prefixLength }) => {
       const sameFamily = address.family === gateway.family;

@@ -28,11 +28,18 @@ export interface DesiredEndpoint {
   readonly provenance: Provenance;
 }
 
+/** Where a packet is handed on to. */
+export interface Gateway {
+  readonly address: Ip;
+  /** The device of a link-local gateway; undefined where the subnets tell it. */
+  readonly deviceName: string | undefined;
+}
+
 export type RouteTarget =
   /** Link scope, straight out of a local container's device. */
   | { readonly kind: 'device'; readonly deviceName: string }
   /** Through other hosts; several gateways are ECMP. The dataplane finds the device each is on-link at. */
-  | { readonly kind: 'gateways'; readonly gateways: readonly Ip[] }
+  | { readonly kind: 'gateways'; readonly gateways: readonly Gateway[] }
   /** Our own block: what is not assigned must not loop back to the default gateway. */
   | { readonly kind: 'blackhole' };
 
@@ -45,7 +52,17 @@ export interface DesiredRoute {
 /** What the speaker shall tell other hosts: these are reached through me. */
 export interface Announcement {
   readonly prefix: Cidr;
+  /** The device that packets to a single container leave by; undefined for a block. */
+  readonly deviceName: string | undefined;
   readonly provenance: Provenance;
+}
+
+/** A way to a BGP peer that is on no subnet of ours. */
+export interface PeerRoute {
+  readonly peer: Ip;
+  readonly gateway: Ip;
+  /** Who asked for it: "BGPPeer tor". */
+  readonly origin: string;
 }
 
 /** What has changed since the last asking; undefined in a map means that it shall be there no more. */

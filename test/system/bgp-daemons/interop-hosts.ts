@@ -1,0 +1,103 @@
+/**
+ * Hosts for one interop test, and the daemons on them: made together, compared, taken down together.
+ *
+ * The AS numbers and addresses of the three parts are fixed: muslin, the daemon under test, and feeders, BIRDs that have many
+ * routes with every attribute. A test says who speaks with whom and what each originates.
+ */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  attributesText,
+  type Daemon,
+  type DaemonOptions,
+  type LearntAttributes,
+  type Neighbour,
+  type Place,
+} from './daemon.ts';
+import { eventually, killAll } from './process.ts';
+import { Wire } from './wire.ts';
+
+export const OUR_ASN = 64_512;
+const PASSWORD = 'what-the-rigs-share';
+/** So many of the prefixes that are wrong are shown. */
+const SHOWN_MAX = 5;
+
+export class Hosts {
+  readonly muslin: Place;
+  readonly daemon: Place;
+  readonly feeders: readonly [Place, Place];
+  readonly #wire: Wire;
+  readonly #directory = mkdtempSync(join(tmpdir(), 'muslin-test-interop-'));
+  readonly #daemons: Daemon[] = [];
+
+  constructor() {
+    chmodSync(this.#directory, 0o755); // FRR's daemons run as a user of their own
+    this.#wire = new Wire('bgp');
+    this.muslin = this.#wire.host('muslin', 1);
+    this.daemon = this.#wire.host('daemon', 2);
+    this.feeders = [this.#wire.host('feeder', 3), this.#wire.host('feeder2', 4)];
+  }
+
+  /** A daemon on one of the hosts; with the directory that it is to use. */
+  add<Made extends Daemon>(make: (options: DaemonOptions) => Made, options: Omit<DaemonOptions, 'directory'>): Made {
+    const made = make({ ...options, directory: mkdtempSync(join(this.#directory, 'daemon-')) });
+    this.#daemons.push(made);
+    return made;
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.#daemons.map((daemon) => daemon.start()));
+  }
+
+  async diagnosis(): Promise<string> {
+    const parts = this.#daemons.map(async (daemon) => `--- ${daemon.name} ---\n${await daemon.diagnosis()}`);
+    return (await Promise.all(parts)).join('\n');
+  }
+
+  async until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+    await eventually(what, isSo, () => this.diagnosis());
+  }
+
+  async untilEstablished(daemon: Daemon, neighbours: readonly string[]): Promise<void> {
+    for (const neighbour of neighbours) {
+      await this.until(`${daemon.name}: session with ${neighbour}`, () => daemon.established(neighbour));
+    }
+  }
+
+  /** Waits until a daemon has exactly these prefixes, and compares each attribute of each of them. */
+  async untilLearnt(daemon: Daemon, wanted: ReadonlyMap<string, LearntAttributes>): Promise<void> {
+    await this.until(
+      `${daemon.name} has ${wanted.size} prefixes`,
+      async () => (await daemon.prefixes()) === wanted.size,
+    );
+    let wrong: string[] = [];
+    const compare = async (): Promise<boolean> => {
+      const table = await daemon.routes();
+      wrong = [...wanted].flatMap(([prefix, attributes]) => {
+        const want = attributesText(attributes);
+        const got = (table.get(prefix) ?? []).map(attributesText).join('\n   and ');
+        return got === want ? [] : [`${prefix}\n  want ${want}\n  got  ${got}`];
+      });
+      return wrong.length === 0;
+    };
+    // What comes last may still change what came first, so once more before it is an error.
+    if ((await compare()) || (await compare())) return;
+    const shown = wrong.slice(0, SHOWN_MAX).join('\n');
+    assert.fail(`${daemon.name}: ${wrong.length} of ${wanted.size} prefixes are not as they were sent:\n${shown}`);
+  }
+
+  remove(): void {
+    killAll();
+    this.#wire.remove();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+type Choice = Pick<Neighbour, 'relation' | 'asn'> & Partial<Neighbour>;
+
+/** Two ends of one session: `dialled` waits for the other to dial; both have the password. */
+export function neighbour(place: Place, choice: Choice): Neighbour {
+  return { password: PASSWORD, addPath: false, passive: false, ...choice, address: place.address };
+}
