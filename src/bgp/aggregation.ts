@@ -7,7 +7,7 @@
  * RFC 4271 section 9.2.2.2, RFC 1930; where the parts came from other ASes, ATOMIC_AGGREGATE and AGGREGATOR say so.
  */
 import type { Cidr } from '../net/cidr.ts';
-import { containsCidr, sameCidr } from '../net/cidr.ts';
+import { containsCidr } from '../net/cidr.ts';
 import type { Aggregate } from './peer-config.ts';
 
 interface Active {
@@ -37,10 +37,6 @@ export class Aggregation {
   /** The aggregates that stand for something. */
   present(): Cidr[] {
     return this.#active.filter(({ parts }) => parts > 0).map(({ aggregate }) => aggregate.prefix);
-  }
-
-  isAggregate(prefix: Cidr): boolean {
-    return this.#active.some(({ aggregate, parts }) => parts > 0 && sameCidr(aggregate.prefix, prefix));
   }
 }
 

@@ -10,14 +10,14 @@ import { containsCidr, formatCidr, prefixOf, sameCidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
 import type { AttributeSet, AttributeSets } from './attribute-sets.ts';
-import type { PeerName } from './contract.ts';
+import type { Gateway, PeerName } from './contract.ts';
 import type { Candidate, Decision } from './decide.ts';
 import { decide, ranked, whyLost } from './decide.ts';
 import type { Peer } from './peer.ts';
 import type { SpeakerConfig } from './peer-config.ts';
 import type { Rib } from './rib.ts';
 import { PATH_FLAG } from './rib.ts';
-import { gatewaysOf } from './settlement.ts';
+import { gatewaysOf, pointsTo } from './settlement.ts';
 import { neighborView, peerView, routeView } from './view.ts';
 import type {
   CandidateView,
@@ -104,8 +104,7 @@ export class Answers {
         verdict: this.#verdict(rib, path, candidate, candidates, decision),
       };
     });
-    const multipathMax = this.#from.config()?.multipathMax ?? 1;
-    const gateways = decision.best === undefined ? [] : gatewaysOf(decision.best.set, decision.equals, multipathMax);
+    const gateways = this.#gateways(decision);
     return {
       prefix: formatCidr(rib.prefixes.prefix(row)),
       candidates: bestFirst(views),
@@ -227,8 +226,10 @@ export class Answers {
     for (const peer of this.#from.peers.values()) {
       const group = peer.outbound.group(rib.family);
       if (group === undefined) continue;
+      const paths = group.terms.pathsMax > 1 ? this.#advertisedViews(peer, rib, row).length : 0;
       let verdict = 'not sent: there is no best route';
-      if (best?.source.slot === peer.slot) verdict = 'not sent: the best route is its own';
+      if (paths > 0) verdict = paths === 1 ? 'sent: 1 path' : `sent: ${paths} paths`;
+      else if (best?.source.slot === peer.slot) verdict = 'not sent: the best route is its own';
       else if (best !== undefined) {
         const answer = group.explain(best, row);
         verdict = answer.kind === 'send' ? 'sent' : `not sent: ${answer.why}`;
@@ -246,10 +247,21 @@ export class Answers {
       from: source.name,
       pathId: hasPathIds ? rib.pathId(path) >>> 0 : undefined,
       best: decision.best?.path === path,
-      multipath: decision.best?.path !== path && decision.equals.some((equal) => equal.path === path),
+      multipath: this.#servesBeside(path, decision),
       stale: rib.hasFlag(path, PATH_FLAG.stale),
       ...routeView(attributes.attributes),
     };
+  }
+
+  #gateways({ best, equals }: Decision): Gateway[] {
+    return best === undefined ? [] : gatewaysOf(best.set, equals, this.#from.config()?.multipathMax ?? 1);
+  }
+
+  /** Whether a path is not the best one, but as good, and packets go its way, too. */
+  #servesBeside(path: number, decision: Decision): boolean {
+    if (decision.best?.path === path) return false;
+    const equal = decision.equals.find((candidate) => candidate.path === path);
+    return equal !== undefined && pointsTo(equal.set, this.#gateways(decision));
   }
 
   #verdict(
@@ -262,7 +274,7 @@ export class Answers {
     if (candidate === undefined) return this.#whyRejected(rib, path);
     if (candidate.set.unusable !== undefined) return `not usable: ${candidate.set.unusable}`;
     if (decision.best === candidate) return 'best';
-    if (decision.equals.includes(candidate)) return 'equal, used beside the best (ECMP)';
+    if (this.#servesBeside(path, decision)) return 'equal, used beside the best (ECMP)';
     return `lost at: ${whyLost(candidates, candidate)}`;
   }
 

@@ -36,6 +36,8 @@ export interface Source {
   readonly localAddress: Ip | undefined;
   readonly reflectorClient: boolean;
   readonly allowedOwnAsns: number;
+  /** The AS number that the peer sees us in, where it is another than our own. */
+  readonly localAsn: number | undefined;
 }
 
 export const LOCAL_SOURCE: Source = {
@@ -48,6 +50,7 @@ export const LOCAL_SOURCE: Source = {
   localAddress: undefined,
   reflectorClient: false,
   allowedOwnAsns: 0,
+  localAsn: undefined,
 };
 
 interface AttributeSetParts {
@@ -244,6 +247,7 @@ export function sameTerms(a: Source, b: Source): boolean {
       a.device === b.device &&
       a.reflectorClient === b.reflectorClient &&
       a.allowedOwnAsns === b.allowedOwnAsns &&
+      a.localAsn === b.localAsn &&
       sameIp(a.localAddress, b.localAddress))
   );
 }

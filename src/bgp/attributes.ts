@@ -17,6 +17,7 @@ import { asPathBytes, encodeAsPath, writeAsn } from './as-path.ts';
 
 /** 0 IGP, 1 EGP, 2 INCOMPLETE, as on the wire: lower is preferred. */
 export type Origin = 0 | 1 | 2;
+export const ORIGIN_NAMES = ['igp', 'egp', 'incomplete'] as const;
 
 export interface Aggregator {
   readonly asn: number;

@@ -43,6 +43,7 @@ function route(from: string, attributes: Partial<PathAttributes> = {}, more: Par
     localAddress: ip('10.0.0.200'),
     reflectorClient: false,
     allowedOwnAsns: 0,
+    localAsn: undefined,
     ...more,
   };
   return candidate(source, { ...PLAIN_ATTRIBUTES, nextHop: ip(from), ...attributes });

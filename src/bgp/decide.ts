@@ -10,8 +10,11 @@
  *
  * RFC 4271 section 9.1.2, RFC 4456 section 9, RFC 9494 section 4.3.
  */
+import type { RouterId } from '../net/asn.ts';
+import { formatRouterId } from '../net/asn.ts';
 import { compareIp } from '../net/ip.ts';
 import type { AttributeSet } from './attribute-sets.ts';
+import { ORIGIN_NAMES } from './attributes.ts';
 
 /** One route to the prefix: its row among the paths, and what the steps look at. */
 export interface Candidate {
@@ -33,20 +36,22 @@ interface Step {
   readonly name: string;
   /** Lower is better. */
   readonly measure: (candidate: Candidate) => number;
-  /** The measure in words, of a candidate. */
+  /** The measure in words, of a candidate, which either has or is it. */
   readonly text: (candidate: Candidate) => string;
+  readonly verb: 'has' | 'is';
 }
 
-const byNumber = (name: string, of: (set: AttributeSet) => number): Step => ({
-  name,
-  measure: ({ set }) => of(set),
-  text: ({ set }) => String(Math.abs(of(set))),
-});
+const byNumber = (
+  name: string,
+  of: (set: AttributeSet) => number,
+  text = (set: AttributeSet): string => String(Math.abs(of(set))),
+): Step => ({ name, measure: ({ set }) => of(set), text: ({ set }) => text(set), verb: 'has' });
 
 const byRank = (name: string, isBetter: (set: AttributeSet) => boolean, yes: string, no: string): Step => ({
   name,
   measure: ({ set }) => (isBetter(set) ? 0 : 1),
   text: ({ set }) => (isBetter(set) ? yes : no),
+  verb: 'is',
 });
 
 const MED = 'lowest MED within a neighbouring AS';
@@ -56,14 +61,22 @@ const STEPS_OF_MERIT: readonly Step[] = [
   byRank('locally originated', (set) => set.source.slot === 0, 'our own', 'of a peer'),
   byNumber('highest LOCAL_PREF', (set) => -set.localPreference),
   byNumber('shortest AS_PATH', (set) => set.asPathLength),
-  byNumber('lowest ORIGIN', (set) => set.origin),
+  byNumber(
+    'lowest ORIGIN',
+    (set) => set.origin,
+    ({ attributes }) => ORIGIN_NAMES[attributes.origin],
+  ),
   byNumber(MED, (set) => set.med),
   byRank('eBGP over iBGP', (set) => set.source.external, 'external', 'internal'),
 ];
 
 /** The steps below compare names, not merit: they make the choice the same everywhere. */
 const STEPS_OF_NAME: readonly Step[] = [
-  byNumber('lowest router identifier', (set) => set.originator),
+  byNumber(
+    'lowest router identifier',
+    (set) => set.originator,
+    (set) => formatRouterId(set.originator as RouterId), // 0 stands for none
+  ),
   byNumber('shortest CLUSTER_LIST', (set) => set.clusterListLength),
 ];
 
@@ -95,8 +108,10 @@ export function whyLost(candidates: readonly Candidate[], candidate: Candidate):
   for (const step of [...STEPS_OF_MERIT, ...STEPS_OF_NAME]) {
     kept = step.name === MED ? keepLowestMed(kept) : keepLowest(kept, step);
     if (kept.includes(candidate)) continue;
-    const rival = step.name === MED ? kept.find(({ set }) => set.neighbour === candidate.set.neighbour) : best;
-    return `${step.name} (${step.text(candidate)}, the ${step.name === MED ? 'better one' : 'best'} has ${rival === undefined ? '?' : step.text(rival)})`;
+    const isMed = step.name === MED;
+    const rival = isMed ? kept.find(({ set }) => set.neighbour === candidate.set.neighbour) : best;
+    const rivalText = rival === undefined ? '?' : step.text(rival);
+    return `${step.name} (${step.text(candidate)}, the ${isMed ? 'better one' : 'best'} ${step.verb} ${rivalText})`;
   }
   return 'lowest peer address';
 }

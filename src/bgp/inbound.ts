@@ -19,7 +19,7 @@ import type { NlriRange } from './nlri.ts';
 import type { Update } from './update.ts';
 
 /** Paths looked at in one slice; a slice takes a few milliseconds at most. */
-const PATHS_PER_SLICE = 16_384;
+const PATHS_PER_SLICE = 8_192;
 const PATH_ID_BYTES = 4;
 
 const FAMILIES: readonly Family[] = [4, 6];

@@ -5,7 +5,7 @@
  */
 import { containsIp } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
-import type { ListenRange } from './peer-config.ts';
+import type { ListenRange, PeerConfig } from './peer-config.ts';
 
 export function rangeFor(
   address: Ip,
@@ -18,4 +18,12 @@ export function rangeFor(
     if (best === undefined || range.range.length > best.range.length) best = range;
   }
   return best;
+}
+
+/** The configuration of a peer that has dialled us out of a range. We do not dial it: it may be anybody, and gone. */
+export function memberOf(
+  { peer, asn }: ListenRange,
+  { address, device }: Pick<PeerConfig, 'address' | 'device'>,
+): PeerConfig {
+  return { ...peer, address, device, asn, passive: true };
 }

@@ -57,8 +57,10 @@ export function negotiate(ownOpen: Open, open: Open, config: PeerConfig, localAd
 }
 
 function identityError(own: Open, open: Open, config: PeerConfig): BgpError | undefined {
-  if (open.asn !== config.asn) {
-    return bgpError('badPeerAs', `the peer is in AS ${open.asn}, configured is AS ${config.asn}`);
+  const isExpected = config.asn === undefined ? open.asn !== own.asn : open.asn === config.asn;
+  if (!isExpected) {
+    const configured = config.asn === undefined ? 'any AS but our own' : `AS ${config.asn}`;
+    return bgpError('badPeerAs', `the peer is in AS ${open.asn}, configured is ${configured}`);
   }
   if (open.asn === own.asn && open.routerId === own.routerId) {
     return bgpError('badRouterId', `the peer has our own router identifier ${formatRouterId(own.routerId)}`);

@@ -18,7 +18,8 @@ import type { SpeakerConfig } from './peer-config.ts';
 import type { Rib } from './rib.ts';
 
 const ANNOUNCED = 0;
-const AGGREGATED = 1;
+/** The path identifier of aggregates. */
+export const AGGREGATED = 1;
 
 /** The attributes of an own route to which nothing special is said; the next hop is filled in on the way out. */
 export const PLAIN_ATTRIBUTES: PathAttributes = {

@@ -2,8 +2,8 @@
  * What one peer is told: its membership in an update group for each family, and what still waits to be sent to it.
  *
  * A new member is fed the present state in slices, while changes reach it with all other members; each slice is what
- * holds when it is made, so the two may mix in any order. A member that moves to another group is fed the difference.
- * A peer that does not read is sent nothing more: it keeps references to the blocks of its group, no copies, up to a
+ * holds when it is made, so the two may mix in any order. A member that moves to another group is fed the difference,
+ * before anything else is settled. A peer that does not read is sent nothing more: it keeps references to the blocks of its group, no copies, up to a
  * bound that ends the session. The bound of its socket is below that.
  *
  * RFC 4724 section 3 (End-of-RIB), RFC 7313 (refresh with begin and end).
@@ -13,7 +13,9 @@ import type { Rib } from './rib.ts';
 import type { Block, Former, UpdateGroup } from './update-group.ts';
 
 /** Rows that one slice of feeding looks at: a few milliseconds. */
-const ROWS_PER_SLICE = 16_384;
+const ROWS_PER_SLICE = 8_192;
+/** What handing on a slice that is encoded already costs, by the same measure. */
+const ROWS_OF_SHARED_SLICE = 64;
 /** Many times a full table; a peer that is so far behind is better off with a new session. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -29,8 +31,8 @@ interface Membership {
   readonly group: OutboundGroup;
   /** From which row on the peer is still to be fed; undefined when it has all. */
   next: number | undefined;
-  /** What it was told before, under other terms; where that was not finished, nobody knows how far. */
-  readonly former: Former | undefined;
+  /** By whom it was told before, under other terms; where that was not finished, nobody knows how far. */
+  formers: readonly Former<Outbound>[];
   /** Say so when all is sent: our first dump (End-of-RIB), or the end of a refresh. */
   owes: 'endOfRib' | 'endOfRefresh' | undefined;
 }
@@ -58,9 +60,16 @@ export class Outbound {
     return Array.from(this.#memberships.values(), ({ group }) => group);
   }
 
+  /** Whether it has yet to be fed the difference between two groups, for which nothing must change meanwhile. */
+  get isMoving(): boolean {
+    for (const { next, formers } of this.#memberships.values())
+      if (next !== undefined && formers.length > 0) return true;
+    return false;
+  }
+
   /** Whether `step` has something to do. */
   get canStep(): boolean {
-    if (this.#isBlocked) return false;
+    if (this.#isBlocked) return this.isMoving;
     if (this.#waiting.length > 0) return true;
     for (const { next } of this.#memberships.values()) if (next !== undefined) return true;
     return false;
@@ -82,11 +91,15 @@ export class Outbound {
   /** Families of which it has everything but has not been told so. */
   get owed(): { readonly family: Family; readonly owes: 'endOfRib' | 'endOfRefresh' }[] {
     const owed: { family: Family; owes: 'endOfRib' | 'endOfRefresh' }[] = [];
-    if (this.#waiting.length > 0) return owed;
+    if (this.#isBlocked || this.#waiting.length > 0) return owed;
     for (const [family, { next, owes }] of this.#memberships) {
       if (next === undefined && owes !== undefined) owed.push({ family, owes });
     }
     return owed;
+  }
+
+  owesEndOfRib(family: Family): boolean {
+    return this.#memberships.get(family)?.owes === 'endOfRib';
   }
 
   paid(family: Family): void {
@@ -103,29 +116,27 @@ export class Outbound {
     const before = this.#memberships.get(family);
     if (before?.group === group) return;
     before?.group.members.delete(this);
-    before?.group.endMove(this.slot);
     group.members.add(this);
-    const former = before?.group.asFormer(before.next === undefined);
-    if (former !== undefined) group.beginMove(this.slot);
-    this.#memberships.set(family, { group, next: 0, former, owes: before === undefined ? 'endOfRib' : before.owes });
+    const formers =
+      before === undefined ? [] : [...before.formers, { group: before.group, isWhole: before.next === undefined }];
+    this.#memberships.set(family, { group, next: 0, formers, owes: before === undefined ? 'endOfRib' : before.owes });
   }
 
   /** Everything again, from the beginning. */
   refresh(family: Family, owes: 'endOfRefresh' | undefined): void {
     const membership = this.#memberships.get(family);
     if (membership === undefined) return;
-    const former = membership.former && { ...membership.former, isWhole: false };
-    this.#memberships.set(family, { ...membership, next: 0, former, owes: membership.owes ?? owes });
+    const formers = membership.formers.map(({ group }) => ({ group, isWhole: false }));
+    this.#memberships.set(family, { ...membership, next: 0, formers, owes: membership.owes ?? owes });
   }
 
   leaveAll(): void {
-    for (const { group } of this.#memberships.values()) {
-      group.members.delete(this);
-      group.endMove(this.slot);
-    }
+    for (const { group } of this.#memberships.values()) group.members.delete(this);
     this.#memberships.clear();
     this.#waiting = [];
     this.#waitingBytes = 0;
+    // Of the connection that is gone nobody will hear that it has drained.
+    this.#isBlocked = false;
   }
 
   deliver(block: Block): void {
@@ -140,36 +151,43 @@ export class Outbound {
     this.#isBlocked = false;
   }
 
-  /** Sends what has waited, then a slice of what is to be fed. */
-  step(): void {
-    if (this.#waiting.length > 0) {
+  /**
+   * Sends what has waited, then a slice of what is to be fed. To a peer that is blocked only a move goes on. Returns how much
+   * work it was, in rows.
+   */
+  step(): number {
+    if (this.#waiting.length > 0 && !this.#isBlocked) {
       const waiting = this.#waiting;
       this.#waiting = [];
       this.#waitingBytes = 0;
       for (const piece of waiting) this.#send(piece);
-      return;
+      return waiting.length;
     }
     for (const [family, membership] of this.#memberships) {
-      if (membership.next === undefined) continue;
-      this.#feed(this.#ribs[family], membership, membership.next);
-      return;
+      if (membership.next === undefined || (this.#isBlocked && membership.formers.length === 0)) continue;
+      return this.#feed(this.#ribs[family], membership, membership.next);
     }
+    return 0;
   }
 
-  #feed(rib: Rib, membership: Membership, from: number): void {
-    const { group, former } = membership;
+  #feed(rib: Rib, membership: Membership, from: number): number {
+    const { group, formers } = membership;
     const rows = rib.prefixes.rows;
     const to = Math.min(from + ROWS_PER_SLICE, rows);
-    if (former === undefined) this.deliver(group.feed(from, to));
+    const isShared = formers.length === 0 && group.hasFed(from);
+    if (formers.length === 0) this.deliver(group.feed(from, to));
     else {
-      const bytes = group.feedDifference(former, this.slot, from, to);
+      const bytes = group.feedDifference(formers, this.slot, from, to);
       if (bytes.length > 0) this.#send(bytes);
     }
     membership.next = to < rows ? to : undefined;
-    if (membership.next === undefined) group.endMove(this.slot);
+    if (membership.next === undefined) membership.formers = [];
+    return isShared ? ROWS_OF_SHARED_SLICE : to - from;
   }
 
   #send(bytes: Uint8Array): void {
+    // The session may have been given up by the piece before.
+    if (this.#memberships.size === 0) return;
     if (!this.#isBlocked && this.#waiting.length === 0) this.#way.send(bytes);
     else {
       this.#waiting.push(bytes);

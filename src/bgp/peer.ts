@@ -179,7 +179,10 @@ export class Peer implements SessionOwner {
         );
         return;
       case 'refreshIn':
-        for (const family of this.#live?.negotiated.families ?? []) this.session.sendRefresh(now, family, 'request');
+        for (const family of this.#live?.negotiated.families ?? []) {
+          const isUnderstood = this.session.sendRefresh(now, family, 'request');
+          if (!isUnderstood) this.#notice(now, `it cannot be asked for IPv${family} again: it has no route refresh`);
+        }
         return;
       case 'refreshOut':
         for (const family of this.#live?.negotiated.families ?? []) this.#sendAllAgain(now, family);
@@ -264,7 +267,14 @@ export class Peer implements SessionOwner {
     if (this.inbound.stale > 0) this.#staleUntil = { at: after(now, END_OF_RIB_WAIT_MS), longLived: {} };
     for (const family of families) this.outbound.join(family, this.#world.groupFor(this, negotiated, family));
     this.#watch();
-    this.#monitor({ kind: 'up', negotiated, config: this.#config });
+    this.monitorUp();
+  }
+
+  /** Tells a collector of the session, if there is one. */
+  monitorUp(): void {
+    if (this.#live !== undefined) {
+      this.#monitor({ kind: 'up', negotiated: this.#live.negotiated, config: this.#config });
+    }
   }
 
   update(now: Instant, body: Uint8Array): BgpError | undefined {
@@ -291,7 +301,9 @@ export class Peer implements SessionOwner {
 
   refresh(now: Instant, { family, kind }: Refresh): void {
     if (kind === 'request') this.#sendAllAgain(now, family);
-    else if (kind === 'begin') this.inbound.beginRefresh(family);
+    else if (kind === 'begin' && this.#awaitsEnd(family)) {
+      this.#notice(now, `a refresh of IPv${family} that begins before its End-of-RIB was passed over (RFC 7313)`);
+    } else if (kind === 'begin') this.inbound.beginRefresh(family);
     else this.inbound.endRefresh(family);
   }
 
@@ -329,7 +341,7 @@ export class Peer implements SessionOwner {
   }
 
   #source(slot: number): Source {
-    const { address, device, reflectorClient, allowedOwnAsns } = this.#config;
+    const { address, device, reflectorClient, allowedOwnAsns, localAsn } = this.#config;
     const negotiated = this.#live?.negotiated;
     return {
       slot,
@@ -341,6 +353,7 @@ export class Peer implements SessionOwner {
       localAddress: negotiated?.localAddress,
       reflectorClient,
       allowedOwnAsns,
+      localAsn,
     };
   }
 
@@ -366,8 +379,15 @@ export class Peer implements SessionOwner {
     if (families.length === 2) this.#staleUntil = undefined;
   }
 
+  /** Whether the peer will say End-of-RIB, and has not yet. */
+  #awaitsEnd(family: Family): boolean {
+    const { negotiated, awaitedEnds } = this.#live ?? {};
+    return negotiated?.open.capabilities.gracefulRestart !== undefined && awaitedEnds?.includes(family) === true;
+  }
+
   #sendAllAgain(now: Instant, family: Family): void {
-    const isEnclosed = this.session.sendRefresh(now, family, 'begin');
+    // Before our End-of-RIB a begin would be passed over, and what follows is our first dump still.
+    const isEnclosed = !this.outbound.owesEndOfRib(family) && this.session.sendRefresh(now, family, 'begin');
     this.outbound.refresh(family, isEnclosed ? 'endOfRefresh' : undefined);
   }
 

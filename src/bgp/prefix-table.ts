@@ -11,10 +11,16 @@ import { IntTable } from '../lib/int-table.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 
+/** A host's own table. */
+export const ROWS_DEFAULT = 1024;
 const SLOTS_MIN = 1024;
 /** Growing places every row anew, so small tables grow in large steps and large ones do not waste memory. */
 const SLOTS_LARGE = 1 << 19;
 const EMPTY = -1;
+
+/** Eight slots are half a line of the cache. */
+const NEIGHBOUR_BITS = 3;
+const NEIGHBOUR_MASK = (1 << NEIGHBOUR_BITS) - 1;
 
 /** Field 0 is the length in bits, -1 for a row that is free; then the words. */
 const LENGTH = 0;
@@ -59,9 +65,10 @@ export class PrefixTable {
   #word2 = 0;
   #word3 = 0;
 
-  constructor(family: Family) {
+  /** `rows` is how many prefixes there is room for from the start. */
+  constructor(family: Family, rows = ROWS_DEFAULT) {
     this.family = family;
-    this.#table = new IntTable(family === 4 ? 2 : 5);
+    this.#table = new IntTable(family === 4 ? 2 : 5, rows);
   }
 
   /** How many prefixes there are. */
@@ -189,11 +196,25 @@ export class PrefixTable {
     this.#word3 = this.#table.get(row, WORD + 3);
   }
 
+  /**
+   * The home slot, before it is cut to the size of the table. Neighbours share a line of the cache: prefixes come in runs,
+   * and what costs is not the hash but the memory that is touched. So the last bits are kept as they are, the rest is mixed.
+   */
   #hash(): number {
-    let hash = mix(Math.imul(this.#length, 0x9e3779b1), this.#word0);
-    if (this.family === 6) hash = mix(mix(mix(hash, this.#word1), this.#word2), this.#word3);
+    const length = this.#length;
+    const end = length === 0 ? 0 : (length - 1) >> 5;
+    const shift = (32 - length) & 31;
+    const ending = end === 0 ? this.#word0 : end === 1 ? this.#word1 : end === 2 ? this.#word2 : this.#word3;
+    const neighbour = (ending >>> shift) & NEIGHBOUR_MASK;
+    const kept = neighbour << shift;
+    let hash = mix(Math.imul(length, 0x9e3779b1), end === 0 ? this.#word0 ^ kept : this.#word0);
+    if (this.family === 6) {
+      hash = mix(hash, end === 1 ? this.#word1 ^ kept : this.#word1);
+      hash = mix(hash, end === 2 ? this.#word2 ^ kept : this.#word2);
+      hash = mix(hash, end === 3 ? this.#word3 ^ kept : this.#word3);
+    }
     hash = Math.imul(hash, 0xc2b2ae35);
-    return (hash ^ (hash >>> 16)) >>> 0;
+    return ((hash ^ (hash >>> 16)) << NEIGHBOUR_BITS) | neighbour;
   }
 
   #lookUp(): number {

@@ -12,7 +12,7 @@ import type { Cidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import type { AttributeSet, AttributeSets } from './attribute-sets.ts';
 import type { Candidate } from './decide.ts';
-import { PrefixTable } from './prefix-table.ts';
+import { PrefixTable, ROWS_DEFAULT } from './prefix-table.ts';
 
 const NONE = -1;
 
@@ -36,16 +36,19 @@ export class Rib {
   readonly prefixes: PrefixTable;
   readonly #sets: AttributeSets;
 
-  readonly #rows = new IntTable(ROW.fields);
+  readonly #rows: IntTable;
   #marked: number[] = [];
-  readonly #table = new IntTable(PATH.fields);
+  readonly #table: IntTable;
   readonly #freePaths: number[] = [];
   #paths = 0;
   readonly #counts: (PathCounts | undefined)[] = [];
 
-  constructor(family: Family, sets: AttributeSets) {
+  /** `rows` is how many prefixes and paths there is room for from the start. */
+  constructor(family: Family, sets: AttributeSets, rows = ROWS_DEFAULT) {
     this.family = family;
-    this.prefixes = new PrefixTable(family);
+    this.prefixes = new PrefixTable(family, rows);
+    this.#rows = new IntTable(ROW.fields, rows);
+    this.#table = new IntTable(PATH.fields, rows);
     this.#sets = sets;
   }
 
@@ -155,20 +158,22 @@ export class Rib {
   /** Puts other attributes to a path; its flags stay. */
   replace(path: number, received: AttributeSet, accepted: AttributeSet | undefined): void {
     const receivedBefore = this.#table.get(path, PATH.received);
+    const acceptedBefore = this.#table.get(path, PATH.accepted);
+    const acceptedId = accepted === undefined ? NONE : accepted.id;
     if (receivedBefore !== received.id) {
       this.#sets.retain(received);
       this.#table.set(path, PATH.received, received.id);
-      if (receivedBefore !== NONE) this.#sets.release(this.#sets.get(receivedBefore));
     }
-    const acceptedBefore = this.#table.get(path, PATH.accepted);
-    const acceptedId = accepted === undefined ? NONE : accepted.id;
-    if (acceptedBefore === acceptedId) return;
-    if (accepted !== undefined) this.#sets.retain(accepted);
-    this.#table.set(path, PATH.accepted, acceptedId);
-    if (acceptedBefore !== NONE) this.#sets.release(this.#sets.get(acceptedBefore));
-    const counts = this.counts(this.#table.get(path, PATH.slot));
-    counts.accepted += (acceptedId === NONE ? 0 : 1) - (acceptedBefore === NONE ? 0 : 1);
-    this.mark(this.#table.get(path, PATH.prefix));
+    if (acceptedBefore !== acceptedId) {
+      if (accepted !== undefined) this.#sets.retain(accepted);
+      this.#table.set(path, PATH.accepted, acceptedId);
+      const counts = this.counts(this.#table.get(path, PATH.slot));
+      counts.accepted += (acceptedId === NONE ? 0 : 1) - (acceptedBefore === NONE ? 0 : 1);
+      this.mark(this.#table.get(path, PATH.prefix));
+    }
+    // Only now, as policy may have made of the new attributes those that came before.
+    if (receivedBefore !== received.id && receivedBefore !== NONE) this.#sets.release(this.#sets.get(receivedBefore));
+    if (acceptedBefore !== acceptedId && acceptedBefore !== NONE) this.#sets.release(this.#sets.get(acceptedBefore));
   }
 
   /** The source takes back what it said; nothing happens where it said nothing. */

@@ -210,7 +210,12 @@ export class Session {
 
   closed(now: Instant, id: ConnectionId, reason: string): void {
     const connection = this.#find(id);
-    if (connection !== undefined) this.#remove(now, connection, { reason, recoverable: true, lasting: false });
+    if (connection === undefined) return;
+    const { state, localAddress } = connection;
+    // What one sees of a peer on whose side something is missing; it says nothing itself.
+    const isTurnedAway = state === 'OpenSent' && localAddress !== undefined;
+    const hint = isTurnedAway ? ` before its OPEN; it may not know ${formatIp(localAddress)} as a peer` : '';
+    this.#remove(now, connection, { reason: `${reason}${hint}`, recoverable: true, lasting: false });
   }
 
   received(now: Instant, id: ConnectionId, bytes: Uint8Array): void {

@@ -9,9 +9,11 @@ import type { Ip } from '../net/ip.ts';
 import { compareIp, isLinkLocal, sameIp } from '../net/ip.ts';
 import type { Aggregation } from './aggregation.ts';
 import type { AttributeSet, AttributeSets } from './attribute-sets.ts';
+import { LOCAL_SLOT } from './attribute-sets.ts';
 import type { Gateway } from './contract.ts';
 import type { Candidate } from './decide.ts';
 import { decide, ranked } from './decide.ts';
+import { AGGREGATED } from './originations.ts';
 import type { OutboundGroup } from './outbound.ts';
 import type { Rib } from './rib.ts';
 
@@ -48,6 +50,7 @@ export class Settlement {
     const { rib, sets } = this.#options;
     const rows = rib.takeMarked(count);
     const released: AttributeSet[] = [];
+    const lost: number[] = [];
     const severalPaths = groups.filter(({ terms }) => terms.pathsMax > 1);
     for (const row of rows) {
       const before = rib.exported(row);
@@ -56,6 +59,7 @@ export class Settlement {
       const candidates = isEasy ? [] : rib.candidates(row);
       const decision = isEasy ? undefined : decide(candidates);
       const best = isEasy ? only : decision?.best?.set;
+      if (best === undefined) lost.push(row);
       if (best !== before) {
         for (const group of groups) group.change(row, before, best);
         rib.setExported(row, best);
@@ -63,14 +67,15 @@ export class Settlement {
         this.#noteParts(row, before, best);
       }
       for (const group of severalPaths) group.changePaths(row, ranked(candidates, group.terms.pathsMax));
-      if (multipathMax !== undefined) this.#install(row, best, decision?.equals, multipathMax);
+      if (multipathMax === undefined) this.#ways.delete(row);
+      else this.#install(row, best, decision?.equals, multipathMax);
     }
     for (const group of groups) {
       const block = group.flush();
       if (block !== undefined) for (const member of group.members) member.deliver(block);
     }
     for (const set of released) sets.release(set);
-    for (const row of rows) rib.dropIfUnused(row);
+    for (const row of lost) rib.dropIfUnused(row);
   }
 
   #noteParts(row: number, before: AttributeSet | undefined, best: AttributeSet | undefined): void {
@@ -85,11 +90,10 @@ export class Settlement {
     equals: readonly Candidate[] | undefined,
     multipathMax: number,
   ): void {
-    const { rib, aggregation } = this.#options;
+    const { rib } = this.#options;
     const before = this.#ways.get(row) ?? NO_WAY;
     const gateways = best === undefined ? [] : gatewaysOf(best, equals, multipathMax);
-    const isOwn = best !== undefined && best.source.slot === 0;
-    const discard = isOwn && !aggregation.isEmpty && aggregation.isAggregate(rib.prefixes.prefix(row));
+    const discard = best?.source.slot === LOCAL_SLOT && rib.findPath(row, LOCAL_SLOT, AGGREGATED) >= 0;
     const way = { gateways, discard, peer: gateways.length > 0 ? best?.source.address : undefined };
     if (sameGateways(before.gateways, gateways) && before.discard === discard) return;
     if (gateways.length > 0 || discard) this.#ways.set(row, way);
@@ -98,18 +102,41 @@ export class Settlement {
   }
 }
 
-/** The next hops of the best route and of those as good, ascending; none for a prefix of our own. */
+/**
+ * The next hops of the best route and of those as good, ascending; none for a prefix of our own. Where there are more than
+ * `max`, the best one's and the lowest ones, so that the choice does not depend on the order in which routes came.
+ */
 export function gatewaysOf(best: AttributeSet, equals: readonly Candidate[] | undefined, max: number): Gateway[] {
-  const gateways: Gateway[] = [];
-  const sets = equals === undefined ? [best] : [best, ...equals.map(({ set }) => set)];
-  for (const { source, attributes } of sets) {
-    const { nextHop } = attributes;
-    if (source.slot === 0 || nextHop === undefined) return [];
-    const device = isLinkLocal(nextHop) ? source.device : undefined;
-    if (gateways.some((known) => sameIp(known.address, nextHop) && known.device === device)) continue;
-    if (gateways.length < max) gateways.push({ address: nextHop, device });
+  const first = gatewayOf(best);
+  if (first === undefined) return [];
+  if (equals === undefined || equals.length < 2 || max < 2) return [first];
+  const others: Gateway[] = [];
+  for (const { set } of equals) {
+    const gateway = gatewayOf(set);
+    if (gateway === undefined) return [];
+    if (![first, ...others].some((known) => sameGateway(known, gateway))) others.push(gateway);
   }
-  return gateways.sort((a, b) => compareIp(a.address, b.address) || (a.device ?? '').localeCompare(b.device ?? ''));
+  return [first, ...others.sort(compareGateways).slice(0, max - 1)].sort(compareGateways);
+}
+
+/** Where routes with these attributes point to; undefined for our own. */
+function gatewayOf({ source, attributes: { nextHop } }: AttributeSet): Gateway | undefined {
+  if (source.slot === 0 || nextHop === undefined) return undefined;
+  return { address: nextHop, device: isLinkLocal(nextHop) ? source.device : undefined };
+}
+
+/** Whether routes with these attributes point to one of the gateways. */
+export function pointsTo(set: AttributeSet, gateways: readonly Gateway[]): boolean {
+  const own = gatewayOf(set);
+  return own !== undefined && gateways.some((gateway) => sameGateway(gateway, own));
+}
+
+function compareGateways(a: Gateway, b: Gateway): number {
+  return compareIp(a.address, b.address) || (a.device ?? '').localeCompare(b.device ?? '');
+}
+
+function sameGateway(a: Gateway, b: Gateway): boolean {
+  return sameIp(a.address, b.address) && a.device === b.device;
 }
 
 function sameGateways(a: readonly Gateway[], b: readonly Gateway[]): boolean {

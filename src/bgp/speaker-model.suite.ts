@@ -7,6 +7,7 @@
  *
  * RFC 4271 sections 5 and 9, RFC 4456, RFC 7911, RFC 7947, RFC 8212.
  */
+import type { RouterId } from '../net/asn.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { cidr, containsCidr, formatCidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
@@ -21,7 +22,7 @@ const NO_ADVERTISE = 0xffffff02;
 /** A peer as the model sees it: what it is, and what it has said. */
 export interface ModelPeer {
   readonly config: PeerConfig;
-  readonly routerId: number;
+  readonly routerId: RouterId;
   readonly asn: number;
   readonly families: readonly Family[];
   readonly sendsPaths: boolean;
@@ -55,13 +56,11 @@ export function textOf(attributes: PathAttributes): string {
 
 export class Model {
   readonly config: SpeakerConfig;
-  readonly #peers: readonly ModelPeer[];
   /** By prefix; those that may be used. */
   readonly #candidates = new Map<string, Candidate[]>();
 
   constructor(config: SpeakerConfig, peers: readonly ModelPeer[], own: ReadonlyMap<string, PathAttributes>) {
     this.config = config;
-    this.#peers = peers;
     for (const [prefix, attributes] of own) this.#add(prefix, { peer: undefined, pathId: 0, attributes });
     for (const peer of peers) this.#take(peer);
     this.#aggregate();
@@ -162,24 +161,25 @@ export class Model {
     if (external && attributes.communities.includes(NO_EXPORT)) return undefined;
     const source = { external: fromExternal, remote: from !== undefined };
     const { exportPolicy } = to.config;
-    const route =
-      exportPolicy === undefined && !external ? attributes : judged(exportPolicy, attributes, prefix, source);
+    // What another AS said of itself goes no further; what our policy says does.
+    const isForeign = external && !to.config.routeServerClient && attributes.asPath.length > 0;
+    const seen = isForeign ? { ...attributes, med: undefined } : attributes;
+    if (exportPolicy === undefined && external) return undefined;
+    const route = exportPolicy === undefined ? seen : judged(exportPolicy, seen, prefix, source);
     if (route === undefined) return undefined;
     const own = this.config.nextHops[prefix.address.family];
     const hidden = { localPreference: undefined, originatorId: undefined, clusterList: [] };
     if (external) {
-      if (to.config.routeServerClient) return withHop({ ...route, ...hidden }, route.nextHop);
+      if (to.config.routeServerClient && route.nextHop !== undefined) return { ...route, ...hidden };
       const ownAsn = to.config.localAsn ?? this.config.asn;
       const path = route.asPath.map((asn) => (to.config.asOverride && asn === to.asn ? ownAsn : asn));
-      const isPassedOn = fromExternal && route.med === attributes.med;
       const nextHop = to.config.nextHop === 'keep' ? (route.nextHop ?? own) : own;
-      const med = isPassedOn ? undefined : route.med;
-      return withHop({ ...route, ...hidden, asPath: [ownAsn, ...path], med }, nextHop);
+      return withHop({ ...route, ...hidden, asPath: [ownAsn, ...path] }, nextHop);
     }
     const localPreference = route.localPreference ?? 100;
     if (isInternal) {
       const clusterList = [this.#clusterId(), ...route.clusterList];
-      const originatorId = route.originatorId ?? (from.routerId as PathAttributes['originatorId']);
+      const originatorId = route.originatorId ?? from.routerId;
       return { ...route, localPreference, originatorId, clusterList };
     }
     const nextHop = to.config.nextHop === 'self' ? own : (route.nextHop ?? own);
@@ -242,7 +242,8 @@ function lowestMed(candidates: readonly Candidate[]): readonly Candidate[] {
   const med = ({ attributes }: Candidate): number => attributes.med ?? 0;
   const neighbour = ({ attributes }: Candidate): number => attributes.asPath[0] ?? 0;
   return candidates.filter(
-    (candidate) => !candidates.some((other) => neighbour(other) === neighbour(candidate) && med(other) < med(candidate)),
+    (candidate) =>
+      !candidates.some((other) => neighbour(other) === neighbour(candidate) && med(other) < med(candidate)),
   );
 }
 
@@ -282,8 +283,8 @@ function judged(
 function fitsPrefix(prefix: Cidr, condition: NonNullable<Policy['rules'][number]['prefix']>): boolean {
   const { operator, lengthMin = 0, lengthMax = 128 } = condition;
   const isSingle = operator === 'Equal' || operator === 'NotEqual';
+  if (prefix.address.family !== condition.cidr.address.family) return false;
   const isIn =
-    prefix.address.family === condition.cidr.address.family &&
     containsCidr(condition.cidr, prefix) &&
     (!isSingle || prefix.length === condition.cidr.length) &&
     prefix.length >= lengthMin &&

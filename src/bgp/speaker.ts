@@ -29,8 +29,9 @@ import { connectionId, peerName } from './contract.ts';
 import { bgpError } from './errors.ts';
 import { groupTermsOf } from './group-terms.ts';
 import { convergenceDeadline, END_OF_RIB_WAIT_MS } from './initial-convergence.ts';
-import { rangeFor } from './listen-ranges.ts';
+import { memberOf, rangeFor } from './listen-ranges.ts';
 import type { Negotiated } from './negotiated.ts';
+import { NoticeLimit } from './notice-limit.ts';
 import { Originations } from './originations.ts';
 import type { OutboundGroup } from './outbound.ts';
 import { Peer } from './peer.ts';
@@ -55,14 +56,20 @@ import type {
 /** A full mesh ends long before; a reflector of a large site has this many clients. */
 const PEERS_MAX = 10_000;
 /** Prefixes settled in one slice: a few milliseconds. */
-const ROWS_PER_SLICE = 16_384;
-/** Feeding steps in one slice; each looks at as many rows at most. */
-const STEPS_PER_SLICE = 512;
+const ROWS_PER_SLICE = 8_192;
 
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** A speaker that does nothing before its first `configure`. `now` is our start, from which restarts are measured. */
-export function createSpeaker(options: { readonly random: Random; readonly now: Instant }): Speaker {
+export interface SpeakerOptions {
+  readonly random: Random;
+  /** Our start, from which restarts are measured. */
+  readonly now: Instant;
+  /** How many prefixes of each family there is room for from the start; tables grow beyond it. */
+  readonly rows?: number;
+}
+
+/** A speaker that does nothing before its first `configure`. */
+export function createSpeaker(options: SpeakerOptions): Speaker {
   return new Speaker(options);
 }
 
@@ -79,12 +86,13 @@ export class Speaker implements SpeakerViews {
     (set) => judgeUsability(set, this.#self),
     (id) => this.#forgetSet(id),
   );
-  readonly #ribs: Readonly<Record<Family, Rib>> = { 4: new Rib(4, this.#sets), 6: new Rib(6, this.#sets) };
+  readonly #ribs: Readonly<Record<Family, Rib>>;
   readonly #aggregation = new Aggregation();
-  readonly #originations = new Originations(this.#ribs, this.#sets);
-  readonly #settlements: Readonly<Record<Family, Settlement>> = { 4: this.#settlement(4), 6: this.#settlement(6) };
+  readonly #originations: Originations;
+  readonly #settlements: Readonly<Record<Family, Settlement>>;
   readonly #chores = new Chores();
   readonly #alarms = new Alarms<Peer>();
+  readonly #notices = new NoticeLimit();
 
   readonly #peers = new Map<PeerName, Peer>();
   readonly #peerOf = new Map<ConnectionId, Peer>();
@@ -104,7 +112,10 @@ export class Speaker implements SpeakerViews {
   #convergenceAt: Instant | undefined;
   #hasProgressed = false;
 
-  constructor({ random, now }: { readonly random: Random; readonly now: Instant }) {
+  constructor({ random, now, rows }: SpeakerOptions) {
+    this.#ribs = { 4: new Rib(4, this.#sets, rows), 6: new Rib(6, this.#sets, rows) };
+    this.#originations = new Originations(this.#ribs, this.#sets);
+    this.#settlements = { 4: this.#settlement(4), 6: this.#settlement(6) };
     this.#start = now;
     this.#now = now;
     this.#random = random;
@@ -128,6 +139,7 @@ export class Speaker implements SpeakerViews {
 
   /** Whether `work` is wanted, once everything that lies ready has been read. */
   hasWork(): boolean {
+    if (this.#config === undefined) return false;
     return this.#hasProgressed || !this.#chores.isEmpty || this.#behind.size > 0 || this.#hasMarked();
   }
 
@@ -258,7 +270,9 @@ export class Speaker implements SpeakerViews {
     this.#self = { asn, routerId, clusterId: config.clusterId ?? routerId, addresses };
     const wanted = this.#wantedPeers(config.peers);
     for (const [name, peer] of [...this.#peers]) {
-      const isWanted = wanted.has(name) || (peer.isDynamic && this.#rangeOf(peer.config) !== undefined);
+      // One that came out of a range and has a configuration of its own now begins anew as what it is.
+      const isWanted =
+        wanted.has(name) !== peer.isDynamic && (!peer.isDynamic || this.#rangeOf(peer.config) !== undefined);
       if (isWanted) continue;
       peer.remove(now);
       this.#forgetPeer(peer);
@@ -271,8 +285,8 @@ export class Speaker implements SpeakerViews {
     }
     for (const peer of this.#peers.values()) {
       const range = peer.isDynamic ? this.#rangeOf(peer.config) : undefined;
-      const { address, asn: peerAsn } = peer.config;
-      if (range !== undefined) this.#touch(peer, () => peer.reconfigure(now, { ...range.peer, address, asn: peerAsn }));
+      if (range !== undefined) this.#touch(peer, () => peer.reconfigure(now, memberOf(range, peer.config)));
+      if (config.monitors && before?.monitors !== true) peer.monitorUp();
       const why = bgpError('configurationChange', 'our own AS number or router identifier has changed');
       if (isOther) this.#touch(peer, () => peer.session.reset(now, why));
     }
@@ -356,7 +370,7 @@ export class Speaker implements SpeakerViews {
     let count = 0;
     for (const peer of this.#peers.values()) if (peer.isDynamic && this.#rangeOf(peer.config) === range) count += 1;
     if (count >= range.peersMax) return `its range has ${range.peersMax} peers already`;
-    return this.#addPeer(now, { ...range.peer, address, device, asn: range.asn, passive: true }, true);
+    return this.#addPeer(now, memberOf(range, { address, device }), true);
   }
 
   #rangeOf(peer: { readonly address: Ip; readonly device: string | undefined }): ReturnType<typeof rangeFor> {
@@ -365,12 +379,16 @@ export class Speaker implements SpeakerViews {
 
   /** One slice of what follows from the events so far. */
   #work(now: Instant): void {
-    this.#chores.step();
+    if (!this.#chores.isEmpty) {
+      this.#chores.step();
+      for (const peer of this.#peers.values()) if (peer.isOver) this.#forgetPeer(peer);
+    }
     const config = this.#config;
     if (config === undefined) return;
     const multipathMax = config.installs ? config.multipathMax : undefined;
+    const isMoving = this.#isMoving();
     for (const family of FAMILIES) {
-      if (this.#ribs[family].hasMarked)
+      if (this.#ribs[family].hasMarked && !isMoving)
         this.#settlements[family].settle(ROWS_PER_SLICE, this.#groupsOf(family), multipathMax);
     }
     if (!this.#aggregation.isEmpty) this.#originations.aggregate(this.#aggregation.present(), config);
@@ -380,16 +398,42 @@ export class Speaker implements SpeakerViews {
       this.#convergenceAt = this.#convergenceDeadline() ?? now;
     }
     this.#noteConvergence(now);
-    let steps = 0;
+    let rows = 0;
+    const unsaid: Peer[] = [];
+    // What is not settled yet is part of what peers are to be told before the end.
+    const isAllSettled = !this.#hasMarked();
     for (const peer of this.#behind) {
-      if (steps++ >= STEPS_PER_SLICE) break;
+      if (rows >= ROWS_PER_SLICE) break;
       // Those that are not done yet go to the end of the line.
       this.#behind.delete(peer);
-      if (peer.outbound.canStep) peer.outbound.step();
-      peer.sayEnds(now, this.#mayEndRib);
+      if (peer.outbound.canStep) rows += peer.outbound.step();
+      if (isAllSettled) peer.sayEnds(now, this.#mayEndRib);
+      else if (peer.outbound.owesSomething) unsaid.push(peer);
       if (peer.outbound.canStep) this.#behind.add(peer);
       this.#alarms.set(peer, peer.nextTimer());
+      if (peer.isOver) this.#forgetPeer(peer);
     }
+    for (const peer of unsaid) this.#behind.add(peer);
+    this.#noteUnsendable(now);
+  }
+
+  /** Says what peers are not told because no message holds it. */
+  #noteUnsendable(now: Instant): void {
+    for (const group of this.#groups.values()) {
+      const count = group.takeUnsendable();
+      if (count === 0) continue;
+      const names = Array.from(group.members, (member) => this.#bySlot[member.slot]?.name ?? '').join(', ');
+      const sets = count === 1 ? 'a set of attributes is' : `${count} sets of attributes are`;
+      const what = `${sets} too long for a message of ${group.terms.messageBytesMax} bytes`;
+      const message = this.#notices.admit(now, `${what}: such routes are not sent to ${names}`);
+      if (message !== undefined) this.#emit({ kind: 'notice', peer: undefined, message });
+    }
+  }
+
+  /** Whether a peer has yet to be told the difference between what it was told and what it is to be told. */
+  #isMoving(): boolean {
+    for (const { outbound } of this.#behind) if (outbound.isMoving) return true;
+    return false;
   }
 
   #groupsOf(family: Family): OutboundGroup[] {
@@ -475,6 +519,9 @@ export class Speaker implements SpeakerViews {
 
   #emit(output: SpeakerOutput): void {
     if (output.kind === 'close') this.#peerOf.delete(output.connection);
+    // A session may end in the midst of work for others, and still has to be woken for its next try.
+    const peer = output.kind === 'session' ? this.#peers.get(output.peer) : undefined;
+    if (peer !== undefined) this.#behind.add(peer);
     this.#outputs.push(output);
   }
 }

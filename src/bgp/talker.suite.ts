@@ -14,7 +14,14 @@ import type { PathAttributes } from './attributes.ts';
 import type { Capabilities } from './capabilities.ts';
 import type { ConnectionId } from './contract.ts';
 import { describeNotification, isBgpError } from './errors.ts';
-import { decodeNotification, EXTENDED_MESSAGE_BYTES_MAX, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './message.ts';
+import {
+  decodeNotification,
+  EXTENDED_MESSAGE_BYTES_MAX,
+  KEEPALIVE,
+  MESSAGE_BYTES_MAX,
+  MESSAGE_TYPE,
+  MessageFramer,
+} from './message.ts';
 import { prefixesIn } from './nlri.ts';
 import { PLAIN_ATTRIBUTES } from './originations.ts';
 import { PrefixTable } from './prefix-table.ts';
@@ -98,7 +105,7 @@ export class Talker {
     const isExternal = this.#asn !== 64512;
     const own = isExternal ? { asPath: [this.#asn] } : { localPreference: 100 };
     const attributes = { ...PLAIN_ATTRIBUTES, nextHop: this.#address, ...own, ...more };
-    const encoded = encodeForSending(attributes, family, this.#asnBytes, 4096);
+    const encoded = encodeForSending(attributes, family, this.#asnBytes, EXTENDED_MESSAGE_BYTES_MAX);
     assert.ok(encoded !== undefined);
     this.#write(family, prefixes, pathId, (writer, rows, ids) => writer.announce(encoded, rows, ids));
   }
@@ -140,8 +147,10 @@ export class Talker {
     write: (writer: UpdateWriter, rows: number[], pathIds: number[]) => void,
   ): void {
     const table = new PrefixTable(family);
+    const { extendedMessages = false } = this.#capabilities;
+    const messageBytesMax = extendedMessages ? EXTENDED_MESSAGE_BYTES_MAX : MESSAGE_BYTES_MAX;
     const hasPathIds = this.#capabilities.addPath?.some((row) => row.family === family && row.send) === true;
-    const writer = new UpdateWriter(table, 4096, hasPathIds);
+    const writer = new UpdateWriter(table, messageBytesMax, hasPathIds);
     const rows = prefixes.map((prefix) => table.addPrefix(cidr(prefix)));
     write(
       writer,

@@ -13,6 +13,7 @@
 import type { Family } from '../net/ip.ts';
 import type { AttributeSet } from './attribute-sets.ts';
 import type { PathAttributes } from './attributes.ts';
+import { ranked } from './decide.ts';
 import type { ExportTarget, ExportVerdict } from './export.ts';
 import { exportSet } from './export.ts';
 import type { Rib } from './rib.ts';
@@ -51,8 +52,8 @@ type SetVerdict =
     };
 
 /** What a member was told before it came; whether it had been told all of that. */
-export interface Former {
-  readonly told: (row: number) => ReadonlyMap<number, Outgoing>;
+export interface Former<Member> {
+  readonly group: UpdateGroup<Member>;
   readonly isWhole: boolean;
 }
 
@@ -118,8 +119,6 @@ export class UpdateGroup<Member> {
   #dirty: Outgoing[] = [];
   /** Rows (and path identifiers) to be withdrawn from all but the slot that they came from. */
   #withdrawn = new Map<number, Rows>();
-  /** Slots of members that have come from another group and do not know the difference yet. */
-  readonly #moving = new Set<number>();
   /** Rows to be withdrawn from the one slot from which they come now. */
   #reclaimed = new Map<number, Rows>();
   /** With several paths a prefix: what was sent, by row and path identifier. */
@@ -136,11 +135,8 @@ export class UpdateGroup<Member> {
     this.#rib = rib;
     this.#writer = new UpdateWriter(rib.prefixes, terms.messageBytesMax, terms.pathsMax > 1);
     for (let row = 0; row < rib.prefixes.rows; row++) {
-      const set = rib.exported(row);
-      if (set === undefined) continue;
-      // Which paths are sent is said when the prefix is settled next.
-      if (terms.pathsMax > 1) rib.mark(row);
-      else this.#count(this.#outgoing(set, row), 1);
+      const set = terms.pathsMax > 1 ? undefined : rib.exported(row);
+      if (set !== undefined) this.#count(this.#outgoing(set, row), 1);
     }
   }
 
@@ -149,7 +145,7 @@ export class UpdateGroup<Member> {
     return this.#sent - (this.#sentFrom[slot] ?? 0);
   }
 
-  /** Attribute sets that no message can hold, since the last asking: their routes were kept back. */
+  /** How many attribute sets no message could hold, since the last asking: their routes were kept back. */
   takeUnsendable(): number {
     const count = this.#unsendable;
     this.#unsendable = 0;
@@ -166,8 +162,7 @@ export class UpdateGroup<Member> {
     if (this.terms.pathsMax > 1) return;
     const old = before === undefined ? undefined : this.#outgoing(before, row);
     const next = now === undefined ? undefined : this.#outgoing(now, row);
-    if (before !== undefined && old === undefined) this.#takeBack(row, before.source.slot, next);
-    if (old === next) return;
+    if (old === next || isSameToAll(old, next)) return;
     this.#count(old, -1);
     this.#count(next, 1);
     this.#say(row, 0, old, next);
@@ -176,22 +171,30 @@ export class UpdateGroup<Member> {
   /** The same for a group with several paths to a prefix: the best ones now, in order. */
   changePaths(row: number, paths: readonly { readonly path: number; readonly set: AttributeSet }[]): void {
     const before = this.#sentPaths.get(row) ?? NOTHING;
+    const now = this.#notePaths(row, before, paths);
+    for (const [pathId, old] of before) if (!now.has(pathId)) this.#say(row, pathId, old, undefined);
+    for (const [pathId, next] of now) {
+      const old = before.get(pathId);
+      if (old !== next && !isSameToAll(old, next)) this.#say(row, pathId, old, next);
+    }
+  }
+
+  #notePaths(
+    row: number,
+    before: ReadonlyMap<number, Outgoing>,
+    paths: readonly { readonly path: number; readonly set: AttributeSet }[],
+  ): ReadonlyMap<number, Outgoing> {
     const now = new Map<number, Outgoing>();
     for (const { path, set } of paths.slice(0, this.terms.pathsMax)) {
       const outgoing = this.#outgoing(set, row);
       // A path keeps its number as long as it lives, and its number is unique among all; 0 is none (RFC 7911 section 3).
       if (outgoing !== undefined) now.set(path + 1, outgoing);
     }
-    for (const [pathId, old] of before) {
-      this.#count(old, -1);
-      if (!now.has(pathId)) this.#say(row, pathId, old, undefined);
-    }
-    for (const [pathId, next] of now) {
-      this.#count(next, 1);
-      if (before.get(pathId) !== next) this.#say(row, pathId, before.get(pathId), next);
-    }
+    for (const old of before.values()) this.#count(old, -1);
+    for (const next of now.values()) this.#count(next, 1);
     if (now.size > 0) this.#sentPaths.set(row, now);
     else this.#sentPaths.delete(row);
+    return now;
   }
 
   /** The messages for all changes since the last time; undefined when there are none. */
@@ -216,6 +219,11 @@ export class UpdateGroup<Member> {
     return new Block(writer.take(), withheld, privately);
   }
 
+  /** Whether the slice that begins with a row has been made for another member already. */
+  hasFed(from: number): boolean {
+    return this.#feedBlocks.has(from);
+  }
+
   /**
    * The state of the rows from `from` to `to` as a new member is to learn it. What is pending is not part of it: that
    * comes with the next flush. Members that join in the same state share the block.
@@ -225,7 +233,7 @@ export class UpdateGroup<Member> {
     if (known !== undefined) return known;
     const pending = this.#setAside();
     for (let row = from; row < to; row++) {
-      for (const [pathId, outgoing] of this.#told(row)) this.#say(row, pathId, undefined, outgoing);
+      for (const [pathId, outgoing] of this.#toTell(row)) this.#say(row, pathId, undefined, outgoing);
     }
     const withheld = new Map<number, Part[]>();
     this.#writeDirty(withheld);
@@ -236,23 +244,25 @@ export class UpdateGroup<Member> {
   }
 
   /**
-   * What the member of a slot that was told by another group until now must hear of the rows from `from` to `to` to be
-   * told by this one. Where it is not known how much it has heard, all is said, and too much taken back.
+   * What the member of a slot that was told by other groups until now must hear of the rows from `from` to `to` to be told
+   * by this one. Where it is not known how much it has heard, all is said, and too much taken back. Nothing is settled
+   * between the move and the last slice, so that what the former groups tell now is what they have told.
    */
-  feedDifference(former: Former, slot: number, from: number, to: number): Uint8Array {
+  feedDifference(formers: readonly Former<Member>[], slot: number, from: number, to: number): Uint8Array {
     const withdrawn: Rows = { rows: [], pathIds: [] };
     const announced = new Map<EncodedAttributes, Rows>();
+    const [first] = formers;
+    const sure = formers.length === 1 && first?.isWhole === true ? first.group : undefined;
     for (let row = from; row < to; row++) {
-      const before = former.told(row);
-      const now = this.#told(row);
-      for (const [pathId, old] of before) {
-        if (old.slot !== slot && !now.has(pathId)) push(withdrawn, row, pathId);
+      const now = this.#toTell(row);
+      for (const { group } of formers) {
+        for (const [pathId, old] of group.#told(row)) {
+          if (old.slot !== slot && !now.has(pathId)) push(withdrawn, row, pathId);
+        }
       }
-      const isUnsure = !former.isWhole && before.size === 0 && now.size === 0;
-      if (isUnsure && this.#rib.exported(row) !== undefined) push(withdrawn, row, 0);
-      for (const [pathId, { slot: from, encoded }] of now) {
-        const old = before.get(pathId)?.encoded;
-        if (from === slot || (former.isWhole && old !== undefined && sameEncoding(old, encoded))) continue;
+      for (const [pathId, { slot: source, encoded }] of now) {
+        const old = sure === undefined ? undefined : sure.#told(row).get(pathId)?.encoded;
+        if (source === slot || (old !== undefined && sameEncoding(old, encoded))) continue;
         const same = announced.get(encoded) ?? { rows: [], pathIds: [] };
         announced.set(encoded, same);
         push(same, row, pathId);
@@ -263,27 +273,17 @@ export class UpdateGroup<Member> {
     return this.#writer.take();
   }
 
-  /** What a member that leaves now has been told; `isWhole` when it had been fed all of it. */
-  asFormer(isWhole: boolean): Former {
-    // Of single paths it follows from what is exported; which of several were sent has to be kept as it is now.
-    const sent = this.terms.pathsMax > 1 ? new Map(this.#sentPaths) : undefined;
-    return { told: (row) => (sent === undefined ? this.#told(row) : (sent.get(row) ?? NOTHING)), isWhole };
-  }
-
-  /** The member of a slot still has to be fed the difference to what it was told before. */
-  beginMove(slot: number): void {
-    this.#moving.add(slot);
-  }
-
-  endMove(slot: number): void {
-    this.#moving.delete(slot);
-  }
-
   /** Whether and how a route goes out, for people. */
   explain(set: AttributeSet, row: number): Exclude<ExportVerdict, { kind: 'byPrefix' }> {
     if (this.terms.isSuppressed(row)) return { kind: 'keep', why: 'an aggregate of ours stands for it' };
-    const verdict = exportSet(set, this.terms.target);
-    return verdict.kind === 'byPrefix' ? verdict.decide(this.#rib.prefixes.prefix(row)) : verdict;
+    const general = exportSet(set, this.terms.target);
+    const verdict = general.kind === 'byPrefix' ? general.decide(this.#rib.prefixes.prefix(row)) : general;
+    if (verdict.kind === 'keep') return verdict;
+    const { family, asnBytes, messageBytesMax } = this.terms;
+    const isSendable = encodeForSending(verdict.attributes, family, asnBytes, messageBytesMax) !== undefined;
+    return isSendable
+      ? verdict
+      : { kind: 'keep', why: `its attributes are too long for a message of ${messageBytesMax} bytes` };
   }
 
   #outgoing(set: AttributeSet, row: number): Outgoing | undefined {
@@ -316,13 +316,6 @@ export class UpdateGroup<Member> {
     if (encoded !== undefined) return { slot, encoded, rows: [], pathIds: [] };
     this.#unsendable += 1;
     return undefined;
-  }
-
-  /** Withdraws from members that may have been told, by their former group, of what this one never tells. */
-  #takeBack(row: number, from: number, next: Outgoing | undefined): void {
-    for (const slot of this.#moving) {
-      if (slot !== from && (next === undefined || next.slot === slot)) note(this.#reclaimed, slot, row, 0);
-    }
   }
 
   #say(row: number, pathId: number, old: Outgoing | undefined, next: Outgoing | undefined): void {
@@ -380,6 +373,18 @@ export class UpdateGroup<Member> {
     const outgoing = set === undefined ? undefined : this.#outgoing(set, row);
     return outgoing === undefined ? NOTHING : new Map([[0, outgoing]]);
   }
+
+  /** The same for a member that is about to be told; of several paths it may be the first time that somebody asks. */
+  #toTell(row: number): ReadonlyMap<number, Outgoing> {
+    const { pathsMax } = this.terms;
+    if (pathsMax === 1 || this.#sentPaths.has(row) || this.#rib.prefixes.isFree(row)) return this.#told(row);
+    return this.#notePaths(row, NOTHING, ranked(this.#rib.candidates(row), pathsMax));
+  }
+}
+
+/** Whether nobody has to be told of the difference; who is not told of one because it is its own is not told of the other. */
+function isSameToAll(old: Outgoing | undefined, next: Outgoing | undefined): boolean {
+  return old !== undefined && old.slot === next?.slot && sameEncoding(old.encoded, next.encoded);
 }
 
 function withhold(withheld: Map<number, Part[]>, slot: number, start: number, end: number): void {

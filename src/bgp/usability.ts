@@ -31,8 +31,13 @@ export function judgeUsability(set: AttributeSet, self: Self | undefined): void 
 function whyLoop({ source, attributes }: AttributeSet, { asn, routerId, clusterId }: Self): string | undefined {
   if (source.slot === 0) return undefined;
   let ownAsns = 0;
-  for (const hop of attributes.asPath) if (hop === asn) ownAsns += 1;
-  if (ownAsns > source.allowedOwnAsns) return `AS_PATH contains our own AS ${asn}`;
+  let last = asn;
+  for (const hop of attributes.asPath) {
+    if (hop !== asn && hop !== source.localAsn) continue;
+    ownAsns += 1;
+    last = hop;
+  }
+  if (ownAsns > source.allowedOwnAsns) return `AS_PATH contains our own AS ${last}`;
   if (attributes.originatorId === routerId) return 'it originates from ourselves (ORIGINATOR_ID)';
   if (attributes.clusterList.includes(clusterId)) return 'it has passed through our own cluster (CLUSTER_LIST)';
   return undefined;

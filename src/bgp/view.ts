@@ -6,13 +6,12 @@ import type { RouterId } from '../net/asn.ts';
 import { formatRouterId } from '../net/asn.ts';
 import { formatIp } from '../net/ip.ts';
 import type { PathAttributes } from './attributes.ts';
+import { ORIGIN_NAMES } from './attributes.ts';
 import { communityTexts } from './communities.ts';
 import type { Peer } from './peer.ts';
 import type { SpeakerConfig } from './peer-config.ts';
 import { viewSession } from './session-view.ts';
 import type { NeighborView, PeerView, RouteView } from './views.ts';
-
-const ORIGIN_NAMES = ['igp', 'egp', 'incomplete'] as const;
 
 export function peerView(peer: Peer, now: Instant, config: SpeakerConfig | undefined): PeerView {
   const { description, asn } = peer.config;

@@ -1,7 +1,8 @@
 /**
  * Speakers in one process, on a virtual wire and a virtual clock: an hour of BGP in a millisecond.
  *
- * Hosts have one address and one speaker each. Bytes take their time and arrive cut at random places. A host can be
+ * Hosts have one address and one speaker each. Bytes take their time and arrive cut at random places, in order on one
+ * connection and, on a net that jitters, in any order on different ones. A connection can be cut. A host can be
  * killed with its connections closed by the kernel, or vanish without a FIN, and can be started again; its `kernel`, the
  * routes that it was told of, outlives it. Everything follows from the seed.
  */
@@ -46,6 +47,10 @@ interface End {
 
 interface Wire {
   readonly ends: readonly [End, End];
+  /** How much longer than others it takes. */
+  readonly slownessMs: number;
+  /** When what was sent last arrives, by the end that it is for: nothing overtakes it. */
+  readonly arrivals: [Instant, Instant];
   isCut: boolean;
 }
 
@@ -100,6 +105,7 @@ export class VirtualNet {
   now: Instant = instant(0);
   readonly #random: Random;
   readonly #latencyMs: number;
+  readonly #jitterMs: number;
   readonly #hosts: Host[] = [];
   #wires: Wire[] = [];
   #queue: { readonly at: Instant; readonly run: () => void }[] = [];
@@ -107,9 +113,10 @@ export class VirtualNet {
   /** Addresses from and to which nothing gets through, not even a refusal. */
   readonly silenced = new Set<string>();
 
-  constructor(seed: number, latencyMs = 1) {
+  constructor(seed: number, latencyMs = 1, jitterMs = 0) {
     this.#random = seededRandom(seed);
     this.#latencyMs = latencyMs;
+    this.#jitterMs = jitterMs;
   }
 
   host(hostConfig: SpeakerConfig, announced: readonly string[] = []): Host {
@@ -160,6 +167,14 @@ export class VirtualNet {
       for (const end of wire.ends) if (end.host !== host && fin) this.#close(wire, end);
     }
     host.speaker = undefined;
+  }
+
+  /** Cuts one of the connections, if there are any: each end hears of it, or (`silently`) none. */
+  cut({ silently }: { readonly silently: boolean }): void {
+    const wire = this.#wires[Math.floor(this.#random() * this.#wires.length)];
+    if (wire === undefined) return;
+    if (silently) wire.isCut = true;
+    else for (const end of wire.ends) this.#close(wire, end);
   }
 
   tell(host: Host, event: SpeakerEvent): void {
@@ -233,7 +248,9 @@ export class VirtualNet {
       this.#lastAccepted += 2;
       const accepted = connectionId(this.#lastAccepted);
       const near = { host, speaker, connection };
-      this.#wires.push({ ends: [near, { host: target, speaker: target.speaker, connection: accepted }], isCut: false });
+      const far = { host: target, speaker: target.speaker, connection: accepted };
+      const slownessMs = this.#jitter();
+      this.#wires.push({ ends: [near, far], slownessMs, arrivals: [this.now, this.now], isCut: false });
       this.tell(host, { kind: 'connected', connection, localAddress: host.address });
       const localAddress = target.address;
       const peerAddress = host.address;
@@ -249,17 +266,21 @@ export class VirtualNet {
     while (start < bytes.length) {
       const end = Math.min(bytes.length, start + 1 + Math.floor(this.#random() * 2000));
       const chunk = bytes.slice(start, end);
-      this.#later(() => this.#deliver(wire, far, { kind: 'received', connection: far.connection, bytes: chunk }));
+      const event = { kind: 'received', connection: far.connection, bytes: chunk } as const;
+      this.#later(() => this.#deliver(wire, far, event), this.#arrival(wire, far));
       start = end;
     }
   }
 
   #close(wire: Wire, far: End): void {
     const reason = 'the peer has closed the connection';
-    this.#later(() => {
-      this.#deliver(wire, far, { kind: 'closed', connection: far.connection, reason });
-      this.#wires = this.#wires.filter((other) => other !== wire);
-    });
+    this.#later(
+      () => {
+        this.#deliver(wire, far, { kind: 'closed', connection: far.connection, reason });
+        this.#wires = this.#wires.filter((other) => other !== wire);
+      },
+      this.#arrival(wire, far),
+    );
   }
 
   #deliver(wire: Wire, far: End, event: SpeakerEvent): void {
@@ -273,7 +294,20 @@ export class VirtualNet {
     );
   }
 
-  #later(run: () => void): void {
-    this.#queue.push({ at: after(this.now, this.#latencyMs), run });
+  #jitter(): number {
+    return this.#jitterMs === 0 ? 0 : Math.floor(this.#random() * this.#jitterMs);
+  }
+
+  #arrival(wire: Wire, far: End): Instant {
+    const side = wire.ends[0] === far ? 0 : 1;
+    const at = after(this.now, this.#latencyMs + wire.slownessMs + this.#jitter());
+    wire.arrivals[side] = instant(Math.max(at, wire.arrivals[side]));
+    return wire.arrivals[side];
+  }
+
+  #later(run: () => void, at = after(this.now, this.#latencyMs + this.#jitter())): void {
+    let place = this.#queue.length;
+    while (place > 0 && (this.#queue[place - 1]?.at ?? 0) > at) place -= 1;
+    this.#queue.splice(place, 0, { at, run });
   }
 }

@@ -5,15 +5,14 @@
  * a row lie side by side, so that touching a row touches one line of the cache. Values are signed; who wants them unsigned
  * says `>>> 0`. A row is written only after `reserve`; what it holds before is 0.
  */
-const ROWS_MIN = 64;
-
 export class IntTable {
   readonly #width: number;
   #values: Int32Array;
 
-  constructor(width: number) {
+  /** Room for `rows` from the start: the system gives memory when it is touched, so too much costs nothing. */
+  constructor(width: number, rows: number) {
     this.#width = width;
-    this.#values = new Int32Array(width * ROWS_MIN);
+    this.#values = new Int32Array(width * rows);
   }
 
   get(row: number, field: number): number {
