@@ -56,6 +56,8 @@ export interface AttributeVerdict {
   readonly problems: readonly string[];
 }
 
+/** What most sets have in most places: one object for all of them. */
+const NONE: readonly never[] = [];
 /** A value is quoted up to here: enough to recognise it by, short enough for a log line. */
 const QUOTED_BYTES_MAX = 32;
 
@@ -70,7 +72,7 @@ export function readAttributes(
   context: AttributeContext,
 ): AttributeVerdict {
   const reading: Reading = { draft: {}, context, problems: [], withdraw: false, discarded: false };
-  const seen = new Set<number>();
+  const seen = new Uint8Array(256 / 8); // a bit for each type
   for (let start = 0; start < block.length; ) {
     const end = attributeEnd(block, start);
     if (end === undefined) {
@@ -82,11 +84,12 @@ export function readAttributes(
     const type = byteAt(block, start + 1);
     const value = block.subarray(start + headerBytes(flags), end);
     start = end;
-    if (seen.has(type)) {
+    const [place, bit] = [type >> 3, 1 << (type & 7)];
+    if ((byteAt(seen, place) & bit) !== 0) {
       reading.problems.push(`attribute ${type} stands twice, the first one counts`);
       reading.discarded = true;
     } else if (type !== ATTRIBUTE.nextHop || readsNextHop) readAttribute(reading, type, flags, value);
-    seen.add(type);
+    seen[place] = byteAt(seen, place) | bit;
   }
   const malformed = reading.withdraw;
   const attributes = malformed ? undefined : complete(reading, reach);
@@ -191,13 +194,13 @@ function complete(reading: Reading, reach: NextHops | undefined): PathAttributes
     localPreference: draft.localPreference,
     atomicAggregate: draft.atomicAggregate ?? false,
     aggregator,
-    communities: draft.communities ?? [],
-    extendedCommunities: draft.extendedCommunities ?? [],
-    largeCommunities: draft.largeCommunities ?? [],
+    communities: draft.communities ?? NONE,
+    extendedCommunities: draft.extendedCommunities ?? NONE,
+    largeCommunities: draft.largeCommunities ?? NONE,
     originatorId: draft.originatorId,
-    clusterList: draft.clusterList ?? [],
+    clusterList: draft.clusterList ?? NONE,
     onlyToCustomer,
-    unknown: [...(draft.unknown ?? [])].sort((a, b) => a.type - b.type),
+    unknown: draft.unknown === undefined ? NONE : [...draft.unknown].sort((a, b) => a.type - b.type),
   };
 }
 

@@ -267,9 +267,15 @@ test('RFC 9234 section 4.2: roles that do not fit refuse the session, a peer wit
   assert.match(state('customer', { strictRole: true }) ?? '', /the peer says no role/);
 });
 
+function received(talker: Talker): PathAttributes {
+  const attributes = talker.routes().get(PREFIX);
+  assert.ok(attributes !== undefined);
+  return attributes;
+}
+
 test('RFC 7947 section 2.2: a route server changes neither path nor next hop nor MED nor communities', () => {
   const client = { routeServerClient: true };
-  const { world, up, down, inside } = rig(client, client, [OWN]);
+  const { world, up, down } = rig(client, client, [OWN]);
   const sent: Partial<PathAttributes> = {
     asPath: [65001, 65009],
     nextHop: ip('10.0.0.77'),
@@ -278,7 +284,7 @@ test('RFC 7947 section 2.2: a route server changes neither path nor next hop nor
     largeCommunities: [[1, 2, 3]],
   };
   up.announce([PREFIX], sent);
-  const { asPath, nextHop, med, communities, largeCommunities } = down.routes().get(PREFIX) ?? inside.only();
+  const { asPath, nextHop, med, communities, largeCommunities } = received(down);
   assert.deepEqual({ asPath, nextHop, med, communities, largeCommunities }, sent);
   assert.equal(world.speaker.peers(world.now)[1]?.type, 'route server client');
   const own = down.routes().get(OWN);
@@ -308,4 +314,16 @@ test('RFC 7705 section 3: a peer is shown another number of ours, in OPEN and pa
   const b = net.host(config('10.0.0.2', [peer('10.0.0.1', { asn: asn(64999), passive: true })], { asn: asn(65002) }));
   net.run(5_000);
   assert.equal(everyRoute(b.speaker)[0]?.asPath, '64999');
+});
+
+test('RFC 4271 section 6.2: a peer of any AS but ours is known by its OPEN; one of ours is refused', () => {
+  for (const number of [65002, 64512]) {
+    const net = new VirtualNet(3);
+    const a = net.host(config('10.0.0.1', [peer('10.0.0.2', { asn: undefined })]));
+    net.host(config('10.0.0.2', [peer('10.0.0.1', { passive: true })], { asn: asn(number) }), [PREFIX]);
+    net.run(5_000);
+    const [view] = a.speaker?.peers(net.now) ?? [];
+    if (number === 65002) assert.deepEqual([view?.state, view?.asn, view?.type], ['Established', 65002, 'external']);
+    else assert.match(view?.lastError ?? '', /the peer is in AS 64512, configured is any AS but our own/);
+  }
 });

@@ -11,11 +11,11 @@ import type { AttributeSet, AttributeSets, Source } from './attribute-sets.ts';
 import { sameTerms } from './attribute-sets.ts';
 import type { Chore, Chores } from './chores.ts';
 import { LLGR_STALE, NO_LLGR } from './communities.ts';
+import type { NlriRange } from './nlri.ts';
 import type { AttributesVerdict, CompiledPolicy } from './policy.ts';
 import { prefixBytesAt } from './prefix-table.ts';
 import type { Rib } from './rib.ts';
 import { PATH_FLAG } from './rib.ts';
-import type { NlriRange } from './nlri.ts';
 import type { Update } from './update.ts';
 
 /** Paths looked at in one slice; a slice takes a few milliseconds at most. */

@@ -35,8 +35,8 @@ export class Interner<Value> {
     return this.#size;
   }
 
-  /** The value for the first `length` bytes, from `make` where they are new; it is handed a copy, which is kept. */
-  intern(bytes: Uint8Array, length: number, make: (copy: Uint8Array) => Value): Value {
+  /** The value for the first `length` bytes, from `make` where they are new. A copy of the bytes is kept. */
+  intern(bytes: Uint8Array, length: number, make: () => Value): Value {
     const last = this.#last;
     if (last !== undefined && startsWith(bytes, length, last.bytes)) return last.value;
     const hash = fnv1a(bytes, length);
@@ -50,13 +50,13 @@ export class Interner<Value> {
     return this.#add(bytes.slice(0, length), hash, make);
   }
 
-  #add(bytes: Uint8Array, hash: number, make: (copy: Uint8Array) => Value): Value {
+  #add(bytes: Uint8Array, hash: number, make: () => Value): Value {
     if (this.#size >= this.#entriesMax || this.#bytes + bytes.length > this.#bytesMax) {
       this.#byHash.clear();
       this.#size = 0;
       this.#bytes = 0;
     }
-    const entry: Entry<Value> = { bytes, value: make(bytes), next: this.#byHash.get(hash) };
+    const entry: Entry<Value> = { bytes, value: make(), next: this.#byHash.get(hash) };
     this.#byHash.set(hash, entry);
     this.#last = entry;
     this.#size += 1;

@@ -186,8 +186,6 @@ export class Outbound {
   }
 
   #send(bytes: Uint8Array): void {
-    // The session may have been given up by the piece before.
-    if (this.#memberships.size === 0) return;
     if (!this.#isBlocked && this.#waiting.length === 0) this.#way.send(bytes);
     else {
       this.#waiting.push(bytes);

@@ -88,7 +88,7 @@ export interface PeerConfig {
 }
 
 /** Far above a container network of thousands of hosts, far below what would exhaust memory. */
-export const PREFIXES_MAX_DEFAULT = 1_000_000;
+const PREFIXES_MAX_DEFAULT = 1_000_000;
 export const BGP_PORT = 179;
 
 /** What a peer of our own AS has if nothing else is said. */

@@ -95,6 +95,7 @@ test('RFC 7313 section 4: what is not named between begin and end goes, other fa
   talker.announce(['172.18.1.0/24']);
   talker.announce(['172.18.3.0/24'], { med: 3 });
   assert.equal(world.kernel().length, 4);
+  assert.equal(world.speaker.peers(world.now)[0]?.stale, false);
   talker.refresh(4, 'end');
   assert.deepEqual(world.kernel(), ['172.18.1.0/24', '172.18.3.0/24', 'fd18::/64']);
 });

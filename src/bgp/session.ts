@@ -265,7 +265,7 @@ export class Session {
     const { state } = connection;
     if (isDue(patienceEnds(connection, this.#config.delayOpenSeconds))) {
       if (state === 'DelayingOpen') this.#sendOpen(now, connection, 'waited long enough for its OPEN');
-      else if (state === 'Dialling') this.#drop(now, connection, 'connecting timed out');
+      else if (state === 'Dialling') this.#drop(now, connection, connectingTimedOut(this.#config));
       else this.#fail(now, connection, bgpError('holdTimerExpired', `nothing came from the peer in ${state}`));
     } else if (isDue(sendHoldEnds(connection))) {
       this.#fail(now, connection, bgpError('sendHoldTimerExpired', 'the peer has not read for too long'));
@@ -489,4 +489,9 @@ export class Session {
   #established(): Connection | undefined {
     return this.#connections.find((connection) => connection.state === 'Established');
   }
+}
+
+/** A kernel drops what has a wrong MD5 signature without a word, so that a password that differs looks like a dead host. */
+function connectingTimedOut({ password }: PeerConfig): string {
+  return `connecting timed out${password === undefined ? '' : ', as it does when the passwords (MD5) differ'}`;
 }

@@ -185,6 +185,9 @@ test('soft reconfiguration: another cluster identifier reaches all that are told
     PREFIXES.map((prefix) => `+${prefix}`),
   );
   assert.deepEqual(bench.hearing.routes().get(FIRST)?.clusterList, [9]);
+  bench.speaking.announce([FIRST], { clusterList: [8] });
+  bench.quiet();
+  assert.ok(bench.change({}, {}, { clusterId: 8 }).includes(`-${FIRST}`), 'what is a loop now is not used any more');
   assert.deepEqual(bench.speaking.words(), []);
 });
 

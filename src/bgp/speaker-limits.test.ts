@@ -9,7 +9,7 @@ import { cidr, formatCidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
 import { type ConnectionId, peerName } from './contract.ts';
 import { isBgpError } from './errors.ts';
-import { MESSAGE_TYPE, MessageFramer } from './message.ts';
+import { KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './message.ts';
 import { prefixesIn } from './nlri.ts';
 import { INTERNAL_PEER, type SpeakerConfig } from './peer-config.ts';
 import { ACCEPT_ALL, type Policy } from './policy-rules.ts';
@@ -26,7 +26,7 @@ const OTHER = '10.0.0.3';
 const CLIENT = { passive: true, reflectorClient: true } as const;
 
 /** More than a slice of settling and feeding. */
-const MANY = 20_000;
+const MANY = 17_000;
 const many = (count: number): string[] =>
   Array.from({ length: count }, (_, index) => `11.${index >> 8}.${index & 255}.0/24`);
 
@@ -68,28 +68,30 @@ test('RFC 4724 section 2: End-of-RIB comes behind the last route, also of a tabl
 
   const other = new ScriptedWorld(clients());
   other.run(200_000);
-  // All at once, so that nothing is settled yet when the session comes up.
+  const accepted = other.accept(HEARER);
+  // Nothing of it is settled yet when the session comes up.
   other.speaker.handle(other.now, { kind: 'announce', originations: originations(many(MANY)) });
-  const late = heard(other, other.establish(HEARER, openFrom(HEARER)));
+  other.receive(accepted, openFrom(HEARER), KEEPALIVE);
+  const late = heard(other, accepted);
   assert.deepEqual(late.ends.sort(), [`IPv4 after ${MANY}`, `IPv6 after ${MANY}`]);
 });
 
 test('a policy that changes in the midst of withdrawals leaves the peer with the right table', () => {
   const none: Policy = { rules: [], otherwise: 'reject' };
-  const condition = { cidr: cidr('11.0.0.0/9'), operator: 'In', lengthMin: undefined, lengthMax: undefined } as const;
+  const condition = { cidr: cidr('11.0.0.0/11'), operator: 'In', lengthMin: undefined, lengthMax: undefined } as const;
   const half: Policy = {
     rules: [{ name: 'half', prefix: condition, action: 'reject', operations: [] }],
     otherwise: 'accept',
   };
   const kept = many(MANY).filter((_, index) => index % 3 === 0);
-  const keptByHalf = kept.filter((text) => Number(text.split('.')[1]) > 127);
-  for (const [policies, expected] of [
-    [[half], keptByHalf],
-    [[half, none, ACCEPT_ALL], kept],
-    [[none, half], keptByHalf],
+  const keptByHalf = kept.filter((text) => Number(text.split('.')[1]) > 31);
+  for (const [first, policies, expected] of [
+    [ACCEPT_ALL, [half], keptByHalf],
+    [ACCEPT_ALL, [half, none, ACCEPT_ALL], kept],
+    [none, [ACCEPT_ALL, half], keptByHalf],
   ] as const) {
     for (const isBlocked of [false, true]) {
-      const world = new ScriptedWorld(clients(), many(MANY));
+      const world = new ScriptedWorld(clients({ exportPolicy: first }), many(MANY));
       world.run(200_000);
       const connection = world.establish(HEARER, openFrom(HEARER));
       if (isBlocked) world.tell({ kind: 'blocked', connection });
@@ -107,9 +109,10 @@ test('a policy that changes in the midst of withdrawals leaves the peer with the
 });
 
 test('a peer that does not read is given up at 64 MiB, others are not kept waiting, and its next session is well', () => {
-  const world = new ScriptedWorld(clients());
+  const world = new ScriptedWorld(clients({ passive: false }));
   world.run(200_000);
   const connection = world.establish(HEARER, openFrom(HEARER));
+  world.run(10_000);
   const name = peerName({ address: ip(HEARER), device: undefined });
   world.establish(OTHER, openFrom(OTHER));
   world.tell({ kind: 'blocked', connection });
@@ -130,6 +133,8 @@ test('a peer that does not read is given up at 64 MiB, others are not kept waiti
   assert.ok(most > 60 * 1024 * 1024 && most <= 64 * 1024 * 1024, `${most} bytes waited`);
   assert.equal(world.state(OTHER), 'Established');
   assert.equal(queued(), 0);
+  // It is dialled again after the shortest idle hold, with nothing else to wake the speaker before.
+  assert.ok((world.speaker.nextTimer() ?? Number.POSITIVE_INFINITY) <= world.now + 5_000);
   world.tell({ kind: 'announce', originations: originations(['11.0.0.0/24']) });
   world.run(120_000);
   const again = world.establish(HEARER, openFrom(HEARER));
@@ -203,4 +208,17 @@ test('nobody installs: what was told is forgotten, and all is told anew once som
   assert.deepEqual(world.kernel(), []);
   world.tell({ kind: 'configure', config: clients() });
   assert.deepEqual(world.kernel(), ['11.0.0.0/24', '11.0.1.0/24']);
+});
+
+test('RFC 4271 9.2: what differs only inside our AS is no news for another', () => {
+  const external = peer(OTHER, { passive: true, asn: asn(65001) });
+  const world = new ScriptedWorld(config(SPEAKER, [peer(TALKER, CLIENT), peer(HEARER, CLIENT), external]));
+  const talker = world.establish(TALKER, openFrom(TALKER));
+  const hearer = world.establish(HEARER, openFrom(HEARER));
+  const other = world.establish(OTHER, openFrom(OTHER, {}, 65001));
+  const updatesOn = (connection: ConnectionId): number => world.said(connection).split('UPDATE').length - 1;
+  world.receive(talker, announce(ip(TALKER), ['11.0.0.0/24'], { localPreference: 100 }));
+  const before = [hearer, other].map(updatesOn);
+  world.receive(talker, announce(ip(TALKER), ['11.0.0.0/24'], { localPreference: 200 }));
+  assert.deepEqual([hearer, other].map(updatesOn), [(before[0] ?? 0) + 1, before[1]]);
 });

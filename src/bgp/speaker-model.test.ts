@@ -466,6 +466,9 @@ const ACTS: readonly Act[] = [
   },
   (world, scripted) => repolicy(world, scripted, 'exportPolicy'),
   (world, scripted) => repolicy(world, scripted, 'exportPolicy'),
+  (world, scripted) => {
+    for (let times = 0; times < 3; times++) repolicy(world, scripted, 'exportPolicy');
+  },
   (world, scripted) => repolicy(world, scripted, 'importPolicy'),
   (world, scripted) => {
     const { addPath } = scripted.config;

@@ -170,9 +170,9 @@ test('RFC 4724 section 4.2: a family that the returning peer no longer has is go
   assert.equal(world.speaker.peers(world.now)[0]?.stale, false);
 });
 
-const HEARERS: [address: string, more: Partial<PeerConfig>, capabilities: Partial<Capabilities>][] = [
-  ['10.0.0.3', {}, { ...restarts(), longLived: [] }],
-  ['10.0.0.4', {}, restarts()],
+const HEARERS: [address: string, capabilities: Partial<Capabilities>][] = [
+  ['10.0.0.3', { ...restarts(), longLived: [] }],
+  ['10.0.0.4', restarts()],
 ];
 
 /** A peer whose routes are kept long, and two that are told of them, of whom one knows of it. */
@@ -184,7 +184,7 @@ function longLived(seconds = 60, more: Partial<PeerConfig> = {}) {
   const world = new ScriptedWorld(config(OURS, peers), []);
   const capabilities = { ...restarts({ seconds }), ...lastsLong(600) };
   const talker = new Talker(world, PEER, { capabilities });
-  const [knowing, other] = HEARERS.map(([address, , own]) => new Talker(world, address, { capabilities: own }));
+  const [knowing, other] = HEARERS.map(([address, own]) => new Talker(world, address, { capabilities: own }));
   assert.ok(knowing !== undefined && other !== undefined);
   return { world, talker, knowing, other, capabilities };
 }

@@ -200,8 +200,9 @@ export class UpdateDecoder {
       at = second.end;
     }
     length = copy(body, at, blockEnd, key, length);
-    return this.#sets.intern(key, length, (kept) =>
-      readAttributes(kept.subarray(attributesStart), nextHops, readsNextHop, this.#context),
+    // Nothing that is read keeps a view of these bytes, which the next UPDATE overwrites.
+    return this.#sets.intern(key, length, () =>
+      readAttributes(key.subarray(attributesStart, length), nextHops, readsNextHop, this.#context),
     );
   }
 }

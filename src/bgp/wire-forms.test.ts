@@ -7,7 +7,7 @@ import { asn, routerIdFromIp } from '../net/asn.ts';
 import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
 import type { Capabilities } from './capabilities.ts';
-import type { PeerConfig } from './peer-config.ts';
+import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker, type TalkerOptions } from './talker.suite.ts';
 import { config, everyRoute, peer } from './virtual-net.suite.ts';
@@ -79,10 +79,10 @@ test('RFC 8950 section 3: IPv6 next hops for IPv4 are offered over IPv6 only, an
 });
 
 /** Two peers on the links of one host each, without any address but the link-local ones. */
-function unnumbered(more: Partial<PeerConfig> = {}) {
+function unnumbered(more: Partial<PeerConfig> = {}, nextHops: SpeakerConfig['nextHops'] = {}) {
   const names = ['eth0', 'eth1'] as const;
   const peers = names.map((device) => peer('fe80::1', { device, passive: true, asn: asn(65001), ...more }));
-  const world = new ScriptedWorld(config(OURS, peers, { nextHops: {} }), []);
+  const world = new ScriptedWorld(config(OURS, peers, { nextHops }), []);
   const [first, second] = names.map(
     (device, index) =>
       new Talker(world, 'fe80::1', {
@@ -115,12 +115,14 @@ test('RFC 8950 section 4: unnumbered peers are told apart by device, and give ga
   );
 });
 
-test('RFC 8950 section 4: each unnumbered peer is told our address on its own link', () => {
-  const { first, second } = unnumbered({ asOverride: true });
-  first.announce([PREFIX]);
-  assert.deepEqual(second.only().nextHop, ip('fe80::101'));
-  second.announce(['172.18.10.0/24']);
-  assert.deepEqual(first.only().nextHop, ip('fe80::100'));
+test('RFC 8950 section 4: each unnumbered peer is told our address on its own link, even if we have others', () => {
+  for (const nextHops of [{}, { 4: ip(OURS), 6: ip('fd00::100') }]) {
+    const { first, second } = unnumbered({ asOverride: true }, nextHops);
+    first.announce([PREFIX]);
+    assert.deepEqual(second.only().nextHop, ip('fe80::101'));
+    second.announce(['172.18.10.0/24']);
+    assert.deepEqual(first.only().nextHop, ip('fe80::100'));
+  }
 });
 
 test('RFC 2545 section 3: a link-local next hop does not leave its link, not even when reflected or to be kept', () => {

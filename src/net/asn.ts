@@ -42,7 +42,7 @@ export function formatRouterId(id: RouterId): string {
 }
 
 export function routerIdBytes(id: RouterId): Uint8Array {
-  return Uint8Array.from([24, 16, 8, 0], (shift) => (id >>> shift) & 0xff);
+  return Uint8Array.of(id >>> 24, id >>> 16, id >>> 8, id);
 }
 
 /** The identifier in four bytes; undefined when they are all zero. */

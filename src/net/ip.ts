@@ -26,7 +26,7 @@ export function addressBits(family: Family): 32 | 128 {
 /** An address from its 4 or 16 bytes in network order; the bytes are copied. */
 export function ipFromBytes(bytes: Uint8Array): Ip {
   assert(bytes.length === 4 || bytes.length === 16, `an IP address has 4 or 16 bytes, not ${bytes.length}`);
-  return { family: bytes.length === 4 ? 4 : 6, bytes: Uint8Array.from(bytes) };
+  return { family: bytes.length === 4 ? 4 : 6, bytes: new Uint8Array(bytes) };
 }
 
 /** The address that `text` denotes, or undefined when it denotes none. */
