@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
-import type { Capabilities } from './capabilities.ts';
 import { peerName } from './contract.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker } from './talker.suite.ts';
 import { config, everyRoute, peer, VirtualNet } from './virtual-net.suite.ts';
+import type { Capabilities } from './wire/capabilities.ts';
 
 const OURS = '10.0.0.100';
 const PREFIX = '172.17.9.0/24';

@@ -13,8 +13,8 @@ import type { Brand } from '../lib/brand.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
-import type { Negotiated } from './negotiated.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
+import type { Negotiated } from './session/negotiated.ts';
 
 /**
  * One TCP connection; never used twice. The side that begins it gives the number: the speaker even ones to those it asks

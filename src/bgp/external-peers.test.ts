@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import { asn } from '../net/asn.ts';
 import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
-import { NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED } from './communities.ts';
 import type { PeerConfig, Role } from './peer-config.ts';
-import type { PolicyOperation } from './policy-rules.ts';
+import type { PolicyOperation } from './policy/policy-rules.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker } from './talker.suite.ts';
 import { config, everyRoute, peer, VirtualNet } from './virtual-net.suite.ts';
+import type { PathAttributes } from './wire/attributes.ts';
+import { NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED } from './wire/communities.ts';
 
 const OURS = '10.0.0.100';
 const INSIDE = '10.0.0.1';

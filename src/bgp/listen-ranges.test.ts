@@ -5,7 +5,7 @@ import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
 import { peerName } from './contract.ts';
 import { INTERNAL_PEER, type ListenRange, SPEAKER_DEFAULTS } from './peer-config.ts';
-import { ACCEPT_ALL } from './policy-rules.ts';
+import { ACCEPT_ALL } from './policy/policy-rules.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker, type TalkerOptions } from './talker.suite.ts';
 import { config, peer, VirtualNet } from './virtual-net.suite.ts';

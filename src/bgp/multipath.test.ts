@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import { asn } from '../net/asn.ts';
 import { cidr, formatCidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker } from './talker.suite.ts';
 import { config, originations, peer } from './virtual-net.suite.ts';
+import type { PathAttributes } from './wire/attributes.ts';
 
 const OURS = '10.0.0.100';
 const PREFIX = '172.18.9.0/24';

@@ -8,7 +8,7 @@
 import type { Asn, RouterId } from '../net/asn.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
-import type { Policy } from './policy-rules.ts';
+import type { Policy } from './policy/policy-rules.ts';
 
 /** Our place towards the peer (RFC 9234 section 3). */
 export type Role = 'provider' | 'customer' | 'peer' | 'route-server' | 'route-server-client';

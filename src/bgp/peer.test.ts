@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { toHex } from '../lib/bytes.ts';
 import { asn, routerIdFromIp } from '../net/asn.ts';
 import { ip } from '../net/ip.ts';
-import { encodeMessage, KEEPALIVE, MESSAGE_TYPE } from './message.ts';
+import { encodeEndOfRib } from './export/update-writer.ts';
 import { announce, openFrom, restartCapability, ScriptedWorld } from './scripted-peer.suite.ts';
-import { encodeEndOfRib } from './update-writer.ts';
 import { config, peer } from './virtual-net.suite.ts';
+import { encodeMessage, KEEPALIVE, MESSAGE_TYPE } from './wire/message.ts';
 
 const PEER = '10.0.0.2';
 const LOW = '1.0.0.1';

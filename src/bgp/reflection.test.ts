@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import { asn, formatRouterId, routerIdFromIp } from '../net/asn.ts';
 import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
 import { peerName } from './contract.ts';
-import { ACCEPT_ALL } from './policy-rules.ts';
+import { ACCEPT_ALL } from './policy/policy-rules.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker } from './talker.suite.ts';
 import { config, everyRoute, peer, VirtualNet } from './virtual-net.suite.ts';
+import type { PathAttributes } from './wire/attributes.ts';
 
 const OURS = '10.0.0.100';
 const PREFIX = '172.17.9.0/24';

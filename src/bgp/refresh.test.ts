@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ip } from '../net/ip.ts';
-import type { Capabilities } from './capabilities.ts';
 import type { PeerCommand } from './contract.ts';
 import { peerName } from './contract.ts';
-import { encodeMessage, MESSAGE_TYPE } from './message.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker } from './talker.suite.ts';
 import { config, everyRoute, type Host, peer, VirtualNet } from './virtual-net.suite.ts';
+import type { Capabilities } from './wire/capabilities.ts';
+import { encodeMessage, MESSAGE_TYPE } from './wire/message.ts';
 
 const OURS = '10.0.0.100';
 const PEER = '10.0.0.2';

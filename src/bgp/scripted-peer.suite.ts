@@ -9,18 +9,18 @@ import { after, type Instant, instant } from '../lib/clock.ts';
 import { asn, routerIdFromIp } from '../net/asn.ts';
 import { cidr, formatCidr } from '../net/cidr.ts';
 import { type Ip, ip } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
-import { type Capabilities, NO_CAPABILITIES } from './capabilities.ts';
 import { type ConnectionId, connectionId, type SpeakerOutput } from './contract.ts';
-import { isBgpError } from './errors.ts';
-import { decodeNotification, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './message.ts';
-import { decodeOpen, encodeOpen, type Open } from './open.ts';
-import { PLAIN_ATTRIBUTES } from './originations.ts';
+import { encodeForSending, UpdateWriter } from './export/update-writer.ts';
 import type { SpeakerConfig } from './peer-config.ts';
-import { PrefixTable } from './prefix-table.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
-import { encodeForSending, UpdateWriter } from './update-writer.ts';
+import { PLAIN_ATTRIBUTES } from './table/originations.ts';
+import { PrefixTable } from './table/prefix-table.ts';
 import { originations } from './virtual-net.suite.ts';
+import type { PathAttributes } from './wire/attributes.ts';
+import { type Capabilities, NO_CAPABILITIES } from './wire/capabilities.ts';
+import { isBgpError } from './wire/errors.ts';
+import { decodeNotification, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './wire/message.ts';
+import { decodeOpen, encodeOpen, type Open } from './wire/open.ts';
 
 /** Our end of a connection. */
 interface ScriptedEnd {

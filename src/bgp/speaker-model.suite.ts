@@ -12,9 +12,9 @@ import type { Cidr } from '../net/cidr.ts';
 import { cidr, containsCidr, formatCidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { compareIp, formatIp, sameIp } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
-import type { Policy } from './policy-rules.ts';
+import type { Policy } from './policy/policy-rules.ts';
+import type { PathAttributes } from './wire/attributes.ts';
 
 const NO_EXPORT = 0xffffff01;
 const NO_ADVERTISE = 0xffffff02;

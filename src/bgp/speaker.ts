@@ -19,28 +19,17 @@ import type { Random } from '../lib/prng.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { formatIp, sameIp } from '../net/ip.ts';
-import { Aggregation } from './aggregation.ts';
 import { Alarms } from './alarms.ts';
-import { Answers } from './answers.ts';
-import { AttributeSets } from './attribute-sets.ts';
 import { Chores } from './chores.ts';
 import type { ConnectionId, PeerName, SpeakerEvent, SpeakerOutput } from './contract.ts';
 import { connectionId, peerName } from './contract.ts';
-import { bgpError } from './errors.ts';
-import { groupTermsOf } from './group-terms.ts';
+import { groupTermsOf } from './export/group-terms.ts';
+import type { OutboundGroup } from './export/outbound.ts';
+import { UpdateGroup } from './export/update-group.ts';
 import { convergenceDeadline, END_OF_RIB_WAIT_MS } from './initial-convergence.ts';
 import { memberOf, rangeFor } from './listen-ranges.ts';
-import type { Negotiated } from './negotiated.ts';
 import { NoticeLimit } from './notice-limit.ts';
-import { Originations } from './originations.ts';
-import type { OutboundGroup } from './outbound.ts';
-import { Peer } from './peer.ts';
-import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
-import { Rib } from './rib.ts';
-import { Settlement } from './settlement.ts';
-import { UpdateGroup } from './update-group.ts';
-import type { Self } from './usability.ts';
-import { judgeUsability } from './usability.ts';
+import { Answers } from './observe/answers.ts';
 import type {
   DumpPage,
   DumpQuestion,
@@ -51,7 +40,18 @@ import type {
   RoutePage,
   SpeakerViews,
   TableSizes,
-} from './views.ts';
+} from './observe/views.ts';
+import { Peer } from './peer.ts';
+import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
+import type { Negotiated } from './session/negotiated.ts';
+import { Aggregation } from './table/aggregation.ts';
+import { AttributeSets } from './table/attribute-sets.ts';
+import { Originations } from './table/originations.ts';
+import { Rib } from './table/rib.ts';
+import { Settlement } from './table/settlement.ts';
+import type { Self } from './table/usability.ts';
+import { judgeUsability } from './table/usability.ts';
+import { bgpError } from './wire/errors.ts';
 
 /** A full mesh ends long before; a reflector of a large site has this many clients. */
 const PEERS_MAX = 10_000;

@@ -10,10 +10,14 @@ import assert from 'node:assert/strict';
 import { cidr, formatCidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { ip } from '../net/ip.ts';
-import type { PathAttributes } from './attributes.ts';
-import type { Capabilities } from './capabilities.ts';
 import type { ConnectionId } from './contract.ts';
-import { describeNotification, isBgpError } from './errors.ts';
+import { encodeEndOfRib, encodeForSending, UpdateWriter } from './export/update-writer.ts';
+import { openFrom, type ScriptedWorld } from './scripted-peer.suite.ts';
+import { PLAIN_ATTRIBUTES } from './table/originations.ts';
+import { PrefixTable } from './table/prefix-table.ts';
+import type { PathAttributes } from './wire/attributes.ts';
+import type { Capabilities } from './wire/capabilities.ts';
+import { describeNotification, isBgpError } from './wire/errors.ts';
 import {
   decodeNotification,
   EXTENDED_MESSAGE_BYTES_MAX,
@@ -21,14 +25,10 @@ import {
   MESSAGE_BYTES_MAX,
   MESSAGE_TYPE,
   MessageFramer,
-} from './message.ts';
-import { prefixesIn } from './nlri.ts';
-import { PLAIN_ATTRIBUTES } from './originations.ts';
-import { PrefixTable } from './prefix-table.ts';
-import { decodeRefresh, encodeRefresh, type RefreshKind } from './route-refresh.ts';
-import { openFrom, type ScriptedWorld } from './scripted-peer.suite.ts';
-import { UpdateDecoder } from './update.ts';
-import { encodeEndOfRib, encodeForSending, UpdateWriter } from './update-writer.ts';
+} from './wire/message.ts';
+import { prefixesIn } from './wire/nlri.ts';
+import { decodeRefresh, encodeRefresh, type RefreshKind } from './wire/route-refresh.ts';
+import { UpdateDecoder } from './wire/update.ts';
 
 export interface TalkerOptions {
   readonly asn?: number;

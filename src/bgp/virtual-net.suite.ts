@@ -20,10 +20,10 @@ import {
   type SpeakerEvent,
   type SpeakerOutput,
 } from './contract.ts';
+import type { RouteView } from './observe/views.ts';
 import { INTERNAL_PEER, type PeerConfig, SPEAKER_DEFAULTS, type SpeakerConfig } from './peer-config.ts';
-import { ACCEPT_ALL } from './policy-rules.ts';
+import { ACCEPT_ALL } from './policy/policy-rules.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
-import type { RouteView } from './views.ts';
 
 /** A speaker that asks for a tick in the past for ever would turn the test into an endless loop. */
 const STEPS_MAX = 200_000;

@@ -6,11 +6,11 @@ import { test } from 'node:test';
 import { asn, routerIdFromIp } from '../net/asn.ts';
 import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
-import type { Capabilities } from './capabilities.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker, type TalkerOptions } from './talker.suite.ts';
 import { config, everyRoute, peer } from './virtual-net.suite.ts';
+import type { Capabilities } from './wire/capabilities.ts';
 
 const OURS = '10.0.0.100';
 const PREFIX = '172.18.9.0/24';

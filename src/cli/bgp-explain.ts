@@ -5,7 +5,7 @@
  * sent, or why it was not. JSON is the agent's ExplanationView as it stands.
  */
 import { Command } from 'commander';
-import type { CandidateView, ExplanationView } from '../bgp/views.ts';
+import type { CandidateView, ExplanationView } from '../bgp/observe/views.ts';
 import { type Column, renderTable } from '../lib/table.ts';
 import { bgpExplanation } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';

@@ -5,7 +5,7 @@
  * agent's NeighborView.
  */
 import { Command } from 'commander';
-import type { SessionLogEntry } from '../bgp/views.ts';
+import type { SessionLogEntry } from '../bgp/observe/views.ts';
 import { bgpNeighbor } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';
 import { type BgpViewOptions, bgpViewOption, showBgp } from './bgp-view.ts';

@@ -5,7 +5,7 @@
  * came to this: the last NOTIFICATION and the session log. JSON is the agent's NeighborView as it stands.
  */
 import { Command } from 'commander';
-import type { MessageCounts, NeighborView } from '../bgp/views.ts';
+import type { MessageCounts, NeighborView } from '../bgp/observe/views.ts';
 import { type Column, renderTable } from '../lib/table.ts';
 import { bgpNeighbor } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';

@@ -5,7 +5,7 @@
  * command that is named after them, and `muslin node status` shows the same table.
  */
 import { Command } from 'commander';
-import type { PeerView } from '../bgp/views.ts';
+import type { PeerView } from '../bgp/observe/views.ts';
 import { type Column, renderTable } from '../lib/table.ts';
 import type { BgpStatus } from '../node/control-api.ts';
 import { bgpStatus } from '../node/control-client.ts';

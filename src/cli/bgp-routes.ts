@@ -6,7 +6,7 @@
  * `muslin node status`'s to tell.
  */
 import { Command, Option } from 'commander';
-import type { RouteView } from '../bgp/views.ts';
+import type { RouteView } from '../bgp/observe/views.ts';
 import { type Column, renderTable } from '../lib/table.ts';
 import type { RouteQuestion } from '../node/control-api.ts';
 import { bgpRoutes, type RouteScope } from '../node/control-client.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PeerView } from '../bgp/views.ts';
+import type { PeerView } from '../bgp/observe/views.ts';
 import type { AgentStatus } from '../node/control-api.ts';
 import { missingFromStatus } from './converge.ts';
 

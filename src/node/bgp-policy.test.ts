@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { PathAttributes } from '../bgp/attributes.ts';
-import { compilePolicy } from '../bgp/policy.ts';
+import { compilePolicy } from '../bgp/policy/policy.ts';
+import type { PathAttributes } from '../bgp/wire/attributes.ts';
 import type { BgpConfiguration, BgpConfigurationSpec } from '../model/bgp-configuration.ts';
 import { effectiveBgp } from '../model/bgp-configuration.ts';
 import type { BgpFilter, BgpFilterSpec } from '../model/bgp-filter.ts';

@@ -8,7 +8,7 @@
  * Called by control-server.ts, for the agent and for the speaker that runs alone.
  */
 import type { PeerCommand, PeerName } from '../bgp/contract.ts';
-import type { ExplanationView, PeerView, RouteFilter } from '../bgp/views.ts';
+import type { ExplanationView, PeerView, RouteFilter } from '../bgp/observe/views.ts';
 import { nearMiss } from '../model/near-miss.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { formatCidr, hostPrefix, parseInterfaceAddress, sameCidr } from '../net/cidr.ts';

@@ -15,9 +15,9 @@
  */
 import type { ConnectionId, SpeakerEvent, SpeakerOutput } from '../bgp/contract.ts';
 import { connectionId, peerName } from '../bgp/contract.ts';
-import { bgpError, shutdownData } from '../bgp/errors.ts';
-import { encodeNotification } from '../bgp/message.ts';
 import type { PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
+import { bgpError, shutdownData } from '../bgp/wire/errors.ts';
+import { encodeNotification } from '../bgp/wire/message.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import type { AcceptedTcp } from '../kernel/tcp-socket.ts';
 import type { Instant } from '../lib/clock.ts';

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import type { PathAttributes } from '../bgp/attributes.ts';
-import { NO_CAPABILITIES } from '../bgp/capabilities.ts';
 import type { MonitorEvent, PeerName } from '../bgp/contract.ts';
-import type { Negotiated } from '../bgp/negotiated.ts';
+import { tableUpdates } from '../bgp/observe/table-updates.ts';
+import type { DumpEntry, NeighborView } from '../bgp/observe/views.ts';
 import { INTERNAL_PEER } from '../bgp/peer-config.ts';
-import { tableUpdates } from '../bgp/table-updates.ts';
-import type { DumpEntry, NeighborView } from '../bgp/views.ts';
+import type { Negotiated } from '../bgp/session/negotiated.ts';
+import type { PathAttributes } from '../bgp/wire/attributes.ts';
+import { NO_CAPABILITIES } from '../bgp/wire/capabilities.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { asn, routerIdFromIp } from '../net/asn.ts';

@@ -12,7 +12,9 @@
  * Called by the shell around the speaker, with an instance for each collector. Messages are made in bgp/bmp.ts.
  */
 import { connect, type Socket } from 'node:net';
-import type { BmpDownReason, BmpPeer } from '../bgp/bmp.ts';
+import type { MonitorEvent, PeerName } from '../bgp/contract.ts';
+import { encodeEndOfRib } from '../bgp/export/update-writer.ts';
+import type { BmpDownReason, BmpPeer } from '../bgp/observe/bmp.ts';
 import {
   encodeInitiation,
   encodePeerDown,
@@ -20,13 +22,11 @@ import {
   encodeRouteMonitoring,
   encodeStatistics,
   encodeTermination,
-} from '../bgp/bmp.ts';
-import type { MonitorEvent, PeerName } from '../bgp/contract.ts';
-import { HEADER_BYTES } from '../bgp/message.ts';
-import type { Negotiated } from '../bgp/negotiated.ts';
+} from '../bgp/observe/bmp.ts';
+import { tableUpdates } from '../bgp/observe/table-updates.ts';
 import type { PeerConfig } from '../bgp/peer-config.ts';
-import { tableUpdates } from '../bgp/table-updates.ts';
-import { encodeEndOfRib } from '../bgp/update-writer.ts';
+import type { Negotiated } from '../bgp/session/negotiated.ts';
+import { HEADER_BYTES } from '../bgp/wire/message.ts';
 import { backoffMs } from '../lib/backoff.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';

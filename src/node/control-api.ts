@@ -24,7 +24,7 @@ import type {
   RouteFilter,
   RoutePage,
   TableSizes,
-} from '../bgp/views.ts';
+} from '../bgp/observe/views.ts';
 import type { Cidr } from '../net/cidr.ts';
 
 export interface AgentStatus {

@@ -8,7 +8,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { ExplanationView, NeighborView, RoutePage, RouteView } from '../bgp/views.ts';
+import type { ExplanationView, NeighborView, RoutePage, RouteView } from '../bgp/observe/views.ts';
 import type { AgentStatus, BgpStatus, RouteQuestion } from './control-api.ts';
 
 export class AgentUnreachable extends Error {

@@ -8,10 +8,10 @@
  */
 import type { Origination, PeerCommand, PeerName, SpeakerEvent, SpeakerOutput } from '../bgp/contract.ts';
 import { peerName } from '../bgp/contract.ts';
+import type { NeighborView } from '../bgp/observe/views.ts';
 import type { ListenRange, PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
 import type { Speaker } from '../bgp/speaker.ts';
 import { createSpeaker } from '../bgp/speaker.ts';
-import type { NeighborView } from '../bgp/views.ts';
 import { monotonicNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';

@@ -10,7 +10,7 @@ import type { Origination } from '../bgp/contract.ts';
 import { peerName } from '../bgp/contract.ts';
 import type { ListenRange, PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
 import { BGP_PORT, INTERNAL_PEER, SPEAKER_DEFAULTS } from '../bgp/peer-config.ts';
-import type { Policy } from '../bgp/policy-rules.ts';
+import type { Policy } from '../bgp/policy/policy-rules.ts';
 import { effectiveBgp } from '../model/bgp-configuration.ts';
 import type { BgpFilter } from '../model/bgp-filter.ts';
 import { bgpFilterKind } from '../model/bgp-filter.ts';

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import type { PeerView } from '../../src/bgp/views.ts';
+import type { PeerView } from '../../src/bgp/observe/views.ts';
 import { addNamespace, removeNamespace } from '../../src/kernel/network-namespace.ts';
 
 const MUSLIN = join(import.meta.dirname, '../../bin/muslin');
