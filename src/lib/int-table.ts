@@ -7,7 +7,7 @@
  */
 export class IntTable {
   readonly #width: number;
-  #values: Int32Array;
+  #values: Int32Array<ArrayBuffer>;
 
   /** Room for `rows` from the start: the system gives memory when it is touched, so too much costs nothing. */
   constructor(width: number, rows: number) {
@@ -23,12 +23,14 @@ export class IntTable {
     this.#values[row * this.#width + field] = value;
   }
 
-  /** Makes room for a row. Doubles, so that growing row by row costs a constant per row. */
+  /**
+   * Makes room for a row. Doubles, so that growing row by row costs a constant per row. The old block is given back at once
+   * rather than when the collector gets to it: it may be many megabytes.
+   */
   reserve(row: number): void {
     const needed = (row + 1) * this.#width;
     if (needed <= this.#values.length) return;
-    const grown = new Int32Array(Math.max(this.#values.length * 2, needed));
-    grown.set(this.#values);
-    this.#values = grown;
+    const length = Math.max(this.#values.length * 2, needed);
+    this.#values = new Int32Array(this.#values.buffer.transfer(length * Int32Array.BYTES_PER_ELEMENT));
   }
 }

@@ -422,6 +422,27 @@ test('RFC 4271 section 6.4: what the peer says last is kept in words, nothing is
   assert.deepEqual([flaps, state], [1, 'Active']);
 });
 
+test('RFC 9003: that the peer is shut down is shown on, though dialling it fails, until it speaks again', () => {
+  const rows = [
+    { body: notification(6, 2, shutdownData('hi')), shown: /administrative shutdown \(6\/2\): hi$/ },
+    { body: notification(6, 9, Uint8Array.of(6, 2, 2, 0x68, 0x69)), shown: /administrative shutdown \(6\/2\): hi$/ },
+    { body: notification(6, 3), shown: /peer de-configured \(6\/3\)$/ },
+    { body: notification(6, 4), shown: /^connecting failed: ECONNRESET/ },
+  ];
+  for (const { body, shown } of rows) {
+    const rig = new SessionRig(ACTIVE);
+    const first = rig.connect();
+    rig.receive(first, OPEN, KEEPALIVE, body);
+    const refused = rig.connect();
+    rig.session.connectFailed(rig.now, refused, 'ECONNRESET');
+    assert.match(rig.session.lastError, shown);
+    const again = rig.connect();
+    rig.receive(again, OPEN, KEEPALIVE);
+    rig.session.closed(rig.now, again, 'ECONNRESET');
+    assert.equal(rig.session.lastError, 'ECONNRESET');
+  }
+});
+
 test('RFC 4271 section 6.3: after a fatal UPDATE nothing more of the same bytes counts', () => {
   const rig = rigWith();
   const connection = rig.establish();

@@ -33,6 +33,7 @@ import {
   isHard,
   isHardReset,
   isLasting,
+  isMeantToLast,
   refusesOffer,
 } from '../wire/errors.ts';
 import type { Frame } from '../wire/message.ts';
@@ -101,6 +102,8 @@ export class Session {
   #state: SessionState = 'Idle';
   #since: Instant;
   #lastError = '';
+  /** The peer has said so, and not spoken since: this tells more than that dialling it fails. */
+  #isShutDownByPeer = false;
 
   constructor(now: Instant, config: PeerConfig, owner: SessionOwner, random: Random) {
     this.#config = config;
@@ -349,6 +352,7 @@ export class Session {
     for (const other of [...this.#connections]) {
       if (other !== connection && !this.#survives(now, connection, other, ownOpen, open)) return;
     }
+    this.#isShutDownByPeer = false;
     connection.negotiated = negotiated;
     connection.framer.messageBytesMax = negotiated.messageBytesMax;
     connection.state = 'OpenConfirm';
@@ -403,7 +407,9 @@ export class Session {
     if (refused !== undefined && wasOffered) this.#reticence = refused === 'parameters' ? 'none' : 'needed';
     const recoverable = connection.negotiated?.restartsAfterNotification === true && !isHardReset(told);
     this.#owner.emit({ kind: 'close', connection: connection.id, reason });
+    this.#isShutDownByPeer = false; // what it says now replaces what it has said
     this.#remove(now, connection, { reason, recoverable, lasting: this.#reticence === 'all' && isLasting(told) });
+    this.#isShutDownByPeer = isMeantToLast(told);
   }
 
   /** Ends a connection by a NOTIFICATION of ours. */
@@ -435,7 +441,7 @@ export class Session {
     connection.state = 'Ended';
     this.#connections = this.#connections.filter((other) => other !== connection);
     const wasLast = connection.outgoing ? !this.#isBusy() : this.#connections.length === 0;
-    if (wasEstablished || wasLast) this.#lastError = reason;
+    if (wasEstablished || (wasLast && !this.#isShutDownByPeer)) this.#lastError = reason;
     if (wasEstablished) {
       this.log.flaps += 1;
       this.#retry.lost(now - this.#since);

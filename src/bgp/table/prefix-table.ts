@@ -264,6 +264,7 @@ export class PrefixTable {
   }
 
   #rehash(slots: number): void {
+    this.#slots.buffer.transfer(0); // given back at once
     this.#slots = new Int32Array(slots).fill(EMPTY);
     this.#slotMask = slots - 1;
     for (let row = 0; row < this.#rows; row++) {

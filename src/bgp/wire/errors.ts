@@ -142,6 +142,14 @@ export function isHardReset({ code, subcode }: Told): boolean {
   return code === ERRORS.hardReset.code && subcode === ERRORS.hardReset.subcode;
 }
 
+/** Whether the peer's operator has ended it for a while or for good: then the peer being away is no news. */
+export function isMeantToLast(told: Told): boolean {
+  const { code, subcode } = hardResetReason(told) ?? told;
+  return [ERRORS.administrativeShutdown, ERRORS.peerDeconfigured].some(
+    (row) => row.code === code && row.subcode === subcode,
+  );
+}
+
 function hardResetReason(told: Told): Told | undefined {
   if (!isHardReset(told) || told.data.length < 2) return undefined;
   return { code: byteAt(told.data, 0), subcode: byteAt(told.data, 1), data: told.data.subarray(2) };
