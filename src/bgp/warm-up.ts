@@ -45,10 +45,13 @@ const TABLES: readonly Table[] = [
 /** The compiler's best comes after several thousand calls, most of which a table makes once for each set of attributes. */
 const ROUNDS = 3;
 
-/** Has speakers live through the arrival and the loss of a large table. */
-export function warmUp(random: Random, now: Instant): void {
+/** Has speakers live through the arrival and the loss of a large table; after each, `cleanUp` may take away what it leaves. */
+export function warmUp(random: Random, now: Instant, cleanUp: () => void): void {
   const tables = TABLES.map(updatesFor);
-  for (let round = 0; round < ROUNDS; round++) rehearse(random, now, tables);
+  for (let round = 0; round < ROUNDS; round++) {
+    rehearse(random, now, tables);
+    cleanUp();
+  }
 }
 
 function rehearse(random: Random, now: Instant, tables: readonly Uint8Array[]): void {

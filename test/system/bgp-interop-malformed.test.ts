@@ -57,8 +57,8 @@ const ROWS: readonly Row[] = [
 const directory = mkdtempSync(join(tmpdir(), 'muslin-test-exabgp-'));
 let hosts: Hosts | undefined;
 
-after(() => {
-  hosts?.remove();
+after(async () => {
+  await hosts?.remove();
   rmSync(directory, { recursive: true, force: true });
 });
 

@@ -153,6 +153,32 @@ describe('a switch with two hosts', { timeout: TEST_MS }, () => {
     assert.match(route('switch', '10.77.0.0/16'), /via 10\.99\.1\.2/);
   });
 
+  it('discards what belongs to an aggregate and to none of its parts, as long as there is a part', async () => {
+    const withRestart = (file: string) => file.replaceAll(', gracefulRestart: off', ''); // they say End-of-RIB
+    await Promise.all([
+      start('switch', withRestart(`${SWITCH}aggregates: [10.64.0.0/16]\n`)),
+      start('host-a', withRestart(host(1, '10.64.1.0/24'))),
+      start('host-b', withRestart(host(2, '10.54.0.0/16'))),
+    ]);
+    await until(
+      'the discarding route',
+      () => route('switch', '10.64.0.0/16'),
+      (text) => text === 'blackhole 10.64.0.0/16 proto bird metric 179',
+    );
+    await until(
+      'the aggregate at the other host',
+      () => peers('host-b'),
+      ([peer]) => peer?.prefixesReceived === 2, // the aggregate and its part
+    );
+    writeFileSync(fileOf('host-a'), withRestart(host(1, '10.55.0.0/16')));
+    running.get('host-a')?.kill('SIGHUP');
+    await until(
+      'nothing of it',
+      () => route('switch', '10.64.0.0/16') + route('switch', '10.64.1.0/24'),
+      (text) => text === '',
+    );
+  });
+
   it('reads its file again without touching a session that it does not concern', async () => {
     await Promise.all([start('switch', SWITCH), start('host-a', host(1, '10.50.0.0/16'))]);
     await until(

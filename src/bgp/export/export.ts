@@ -89,7 +89,7 @@ export function exportSet(set: AttributeSet, target: ExportTarget): ExportVerdic
  * our own policy says. So it is gone before policy sees the route.
  */
 function withoutForeignMed({ attributes }: AttributeSet, target: ExportTarget): PathAttributes {
-  const isOurs = attributes.asPath.length >= 0 || attributes.med === undefined;
+  const isOurs = attributes.asPath.length === 0 || attributes.med === undefined;
   return isOurs || !target.external || target.routeServerClient ? attributes : { ...attributes, med: undefined };
 }
 

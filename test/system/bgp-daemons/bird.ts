@@ -11,7 +11,12 @@ import { eventually, Running, tryAsk } from './process.ts';
 
 const ORIGINS = { igp: 'ORIGIN_IGP', egp: 'ORIGIN_EGP', incomplete: 'ORIGIN_INCOMPLETE' };
 
-export function birdDaemon(options: DaemonOptions): Daemon {
+export interface BirdDaemon extends Daemon {
+  /** Runs one of its commands. */
+  birdc(...words: string[]): Promise<string>;
+}
+
+export function birdDaemon(options: DaemonOptions): BirdDaemon {
   const { place, directory, neighbours } = options;
   const file = join(directory, 'bird.conf');
   const socket = join(directory, 'bird.ctl');
@@ -21,6 +26,7 @@ export function birdDaemon(options: DaemonOptions): Daemon {
     `n${neighbours.findIndex((neighbour) => neighbour.address === address)}`;
   return {
     name: 'BIRD',
+    birdc,
     start: async (restarting = false) => {
       writeFileSync(file, configuration(options));
       const words = ['-f', '-c', file, '-s', socket, '-P', join(directory, 'bird.pid'), ...(restarting ? ['-R'] : [])];
@@ -53,6 +59,7 @@ log stderr all;
 router id ${place.address};
 protocol device {}
 protocol direct { ipv4; ipv6; }
+protocol bfd { interface "eth0" { interval 300 ms; multiplier 3; }; }
 protocol static s4 { ipv4; ${statics(4)} }
 protocol static s6 { ipv6; ${statics(6)} }
 ${options.installs ? kernelProtocols() : ''}
@@ -98,6 +105,7 @@ protocol bgp n${index} {
   connect delay time 1; connect retry time 2; error wait time 1, 2;
   graceful restart on;
   enable extended messages on;
+  ${neighbour.bfd === 'off' ? '' : `bfd ${neighbour.bfd};`}
   ${neighbour.passive ? 'passive on;' : ''}
   ${neighbour.password === undefined ? '' : `password "${neighbour.password}";`}
   ${neighbour.relation === 'reflectorClient' ? `rr client; rr cluster id ${place.address};` : ''}

@@ -22,6 +22,8 @@ export interface Neighbour {
   readonly password: string | undefined;
   /** Several paths to a prefix, in both directions (RFC 7911). */
   readonly addPath: boolean;
+  /** Watched by BFD; `graceful` where a path that is lost counts as a restart of the neighbour (BIRD's word). */
+  readonly bfd: 'off' | 'on' | 'graceful';
   /** Never dial. */
   readonly passive: boolean;
 }
@@ -80,9 +82,12 @@ export interface Daemon {
   /** Ends the process and waits for its end. No process is no error. */
   stop(signal: NodeJS.Signals): Promise<void>;
   established(neighbour: string): Promise<boolean>;
-  /** How many prefixes all neighbours together have sent; asked often, so it has to be cheap. */
+  /**
+   * How many prefixes all neighbours together have sent; asked often, so it has to be cheap. It may count what is not used as
+   * it has been here before: FRR sends routes back to whom it has them from.
+   */
   prefixes(): Promise<number>;
-  /** All that BGP has learnt from neighbours, in both families. */
+  /** All that BGP has learnt from neighbours, in both families, without what has been here before. */
   routes(): Promise<Table>;
   /** Asks the neighbour for its routes again (RFC 2918). */
   refreshIn(neighbour: string): Promise<void>;

@@ -13,13 +13,20 @@ const PROGRAMS = '/usr/lib/frr';
 const USER = ['-u', 'frr', '-g', 'frr'];
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 
-export function frrDaemon(options: DaemonOptions): Daemon {
+export interface FrrDaemon extends Daemon {
+  /** Runs lines of the shell, one after the other. */
+  vtysh(...lines: string[]): Promise<string>;
+}
+
+export function frrDaemon(options: DaemonOptions): FrrDaemon {
   const { place, directory } = options;
   let zebra: Running | undefined;
   let bgpd: Running | undefined;
   const zserv = join(directory, 'zserv.api');
-  const vtysh = (command: string): Promise<string> =>
-    tryAsk(place.namespace, 'vtysh', '--vty_socket', directory, '-d', 'bgpd', '-c', command);
+  const vtysh = (...lines: string[]): Promise<string> => {
+    const commands = lines.flatMap((line) => ['-c', line]);
+    return tryAsk(place.namespace, 'vtysh', '--vty_socket', directory, '-d', 'bgpd', ...commands);
+  };
   const log = async (): Promise<string> => `${zebra?.log ?? ''}\n${bgpd?.log ?? ''}`;
   const sockets = ['--vty_socket', directory, '-z', zserv, '-A', '127.0.0.1', '-P', '0', ...USER];
   const startZebra = async (): Promise<void> => {
@@ -38,6 +45,7 @@ export function frrDaemon(options: DaemonOptions): Daemon {
   };
   return {
     name: 'FRR',
+    vtysh,
     start: async () => {
       chmodSync(directory, 0o777); // the daemons give up root before they make their sockets
       if (zebra === undefined || zebra.hasEnded) await startZebra();

@@ -38,7 +38,7 @@ export function gobgpDaemon(options: DaemonOptions): Daemon {
       const dump = join(directory, 'table.mrt');
       writeFileSync(dump, mrtTableDump(originations, place));
       await ask(place.namespace, 'gobgp', 'mrt', 'inject', 'global', dump);
-      const own = async (): Promise<number> => countOf(await tables(), (path) => !isLearnt(path));
+      const own = async (): Promise<number> => (await tableSize(gobgp)) - (await acceptedFromNeighbours(gobgp));
       const isThere = async (): Promise<boolean> => (await own()) === originations.length;
       await eventually('gobgpd has all it is to originate', isThere, async () => `${await own()} routes`);
     },
@@ -123,12 +123,13 @@ async function tableSize(gobgp: (...words: string[]) => Promise<string>): Promis
   return sum;
 }
 
-type Routes = Readonly<Record<string, readonly GobgpPath[]>>;
-
-/** How many prefixes have a path that fits. */
-function countOf(routes: Routes, fits: (path: GobgpPath) => boolean): number {
-  return Object.values(routes).filter((paths) => paths.some(fits)).length;
+/** How many it has from neighbours; no two originate the same. */
+async function acceptedFromNeighbours(gobgp: (...words: string[]) => Promise<string>): Promise<number> {
+  const rows = (await gobgp('neighbor')).matchAll(/\|\s*\d+\s+(\d+)\s*$/gm);
+  return [...rows].reduce((sum, [, accepted]) => sum + Number(accepted), 0);
 }
+
+type Routes = Readonly<Record<string, readonly GobgpPath[]>>;
 
 interface GobgpPath {
   readonly attrs: readonly GobgpAttribute[];

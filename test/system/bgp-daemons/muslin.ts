@@ -7,7 +7,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { NeighborView, PeerView, RouteView } from '../../../src/bgp/views.ts';
+import type { NeighborView, PeerView, RouteView } from '../../../src/bgp/observe/views.ts';
+import { bgpNeighbor, bgpStatus } from '../../../src/node/control-client.ts';
 import type { Daemon, DaemonOptions, LearntAttributes, Neighbour, Origination } from './daemon.ts';
 import { eventually, Running, tryAsk } from './process.ts';
 
@@ -18,10 +19,24 @@ const PATHS_SENT_MAX = 8;
 export interface MuslinDaemon extends Daemon {
   neighbor(address: string): Promise<NeighborView | undefined>;
   routeViews(): Promise<readonly RouteView[]>;
+  /** What `muslin bgp WORDS` prints. */
+  muslin(...words: string[]): Promise<string>;
+  /** Gives it another file to run with, in which all neighbours have these fields, too. */
+  reconfigure(change: { readonly originations?: readonly Origination[]; readonly fields?: Fields }): void;
 }
 
-export function muslinDaemon(options: DaemonOptions): MuslinDaemon {
+/** Fields of a neighbour in the file of `muslin bgp run`. */
+type Fields = Readonly<Record<string, string | number | boolean>>;
+
+/** With fields for each of its neighbours that only muslin has. */
+export function muslinWith(fields: Fields): (options: DaemonOptions) => MuslinDaemon {
+  return (options) => muslinDaemon(options, fields);
+}
+
+export function muslinDaemon(options: DaemonOptions, fields: Fields = {}): MuslinDaemon {
   const { place, directory } = options;
+  const write = (current: DaemonOptions, more: Fields): void =>
+    writeFileSync(file, JSON.stringify(configuration(current, more)));
   const file = join(directory, 'muslin.json');
   const socket = join(directory, 'muslin.sock');
   let process: Running | undefined;
@@ -33,15 +48,14 @@ export function muslinDaemon(options: DaemonOptions): MuslinDaemon {
     if (views === undefined) throw new Error(`muslin bgp routes has no answer: ${answer.slice(-2_000)}`);
     return views;
   };
-  const neighbor = async (address: string): Promise<NeighborView | undefined> =>
-    parse<NeighborView>(await muslin('neighbor', address, '-o', 'json'));
+  const peers = async (): Promise<readonly PeerView[] | undefined> => (await answered(bgpStatus(socket)))?.peers;
+  const neighbor = (address: string): Promise<NeighborView | undefined> => answered(bgpNeighbor(socket, address));
   return {
     name: 'muslin',
     start: async () => {
-      writeFileSync(file, JSON.stringify(configuration(options)));
+      write(options, fields);
       process = new Running(place.namespace, MUSLIN, ['bgp', 'run', '--config', file, '--socket', socket]);
-      const isUp = async (): Promise<boolean> =>
-        existsSync(socket) && parse(await muslin('peers', '-o', 'json')) !== undefined;
+      const isUp = async (): Promise<boolean> => existsSync(socket) && (await peers()) !== undefined;
       await eventually(
         'muslin has an answer',
         () => process?.hasEnded === true || isUp(),
@@ -52,13 +66,12 @@ export function muslinDaemon(options: DaemonOptions): MuslinDaemon {
     stop: async (signal) => process?.stop(signal),
     established: async (address) => (await neighbor(address))?.state === 'Established',
     prefixes: async () => {
-      const peers = parse<PeerView[]>(await muslin('peers', '-o', 'json')) ?? [];
-      return peers.reduce((sum, peer) => sum + peer.prefixesReceived, 0);
+      return ((await peers()) ?? []).reduce((sum, peer) => sum + peer.prefixesReceived, 0);
     },
     routes: async () => {
       const table = new Map<string, LearntAttributes[]>();
       for (const view of await routeViews()) {
-        if (view.from === 'local') continue;
+        if (view.from === 'local' || hasBeenHere(view, options)) continue;
         const paths = table.get(view.prefix) ?? [];
         table.set(view.prefix, [...paths, attributesOf(view)]);
       }
@@ -69,7 +82,27 @@ export function muslinDaemon(options: DaemonOptions): MuslinDaemon {
     diagnosis: async () => `${await muslin('peers')}\n${process?.log ?? ''}`,
     neighbor,
     routeViews,
+    muslin,
+    reconfigure: (change) => {
+      write({ ...options, originations: change.originations ?? options.originations }, { ...fields, ...change.fields });
+      process?.tell('SIGHUP');
+    },
   };
+}
+
+/** What is asked again and again is asked without a process for each asking; undefined where nobody answers, or not yet. */
+async function answered<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await answer;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Our AS number, our identifier as originator or as cluster: such a route is kept, but not used. */
+function hasBeenHere({ asPath, originatorId, clusterList }: RouteView, { place, asn }: DaemonOptions): boolean {
+  const marks = [...asPath.split(' '), originatorId, ...clusterList];
+  return marks.includes(String(asn)) || marks.includes(place.address);
 }
 
 function parse<Answer>(text: string): Answer | undefined {
@@ -80,20 +113,20 @@ function parse<Answer>(text: string): Answer | undefined {
   }
 }
 
-function configuration({ place, asn, neighbours, originations, installs }: DaemonOptions): unknown {
+function configuration({ place, asn, neighbours, originations, installs }: DaemonOptions, fields: Fields): unknown {
   return {
     asNumber: asn,
     routerId: place.address,
     nextHops: { ipv4: place.address, ipv6: place.address6 },
-    listen: [{ address: place.address }],
-    neighbors: neighbours.map(neighbourFields),
+    listen: [{ address: place.address }, { address: place.address6 }],
+    neighbors: neighbours.map((neighbour) => ({ ...neighbourFields(neighbour), ...fields })),
     announce: originations.map(announcement),
     kernel: { install: installs },
   };
 }
 
-function neighbourFields(neighbour: Neighbour): unknown {
-  const { address, asn, password, passive, relation, addPath } = neighbour;
+function neighbourFields(neighbour: Neighbour): object {
+  const { address, asn, password, passive, relation, addPath, bfd } = neighbour;
   return {
     address,
     asNumber: asn,
@@ -102,6 +135,7 @@ function neighbourFields(neighbour: Neighbour): unknown {
     import: 'all',
     export: 'all',
     ...(password !== undefined && { password }),
+    ...(bfd !== 'off' && { bfd: '300ms*3' }),
     ...(relation === 'reflectorClient' && { reflectorClient: true }),
     ...(addPath && { addPathSend: PATHS_SENT_MAX, addPathReceive: true }),
   };

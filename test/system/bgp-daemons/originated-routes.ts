@@ -1,12 +1,13 @@
 /**
- * Routes to originate: many prefixes, few attribute sets, every attribute in use; and what a peer must see of them.
+ * Routes to originate: many prefixes, fewer attribute sets, every attribute in use; and what a peer must see of them.
  *
  * The sets differ in each attribute, so that two that were mixed up are noticed. `expected` says what arrives over one
  * session, by the rules of RFC 4271 sections 5.1 and 9, for a route that its sender originates.
  */
 import type { LearntAttributes, OriginatedAttributes, Origination, Place } from './daemon.ts';
 
-const SETS = 20;
+/** Not fewer: GoBGP repeats all prefixes of an UPDATE in its answer for each of them, so that few sets make it slow. */
+const SETS = 40;
 const ORIGINS = ['igp', 'egp', 'incomplete'] as const;
 
 function attributeSet(number: number): OriginatedAttributes {

@@ -1,16 +1,20 @@
 /**
  * Programs in network namespaces: started, asked, ended by their own process number, never by name.
  *
- * `eventually` waits for a condition by asking for it again; each asking runs a program or exchanges messages, which keeps
- * the pace. When the condition does not come it fails with what the caller gathers as an explanation.
+ * `eventually` waits for a condition by asking for it again, not too often: asking takes the processors from those that are to
+ * do the work. When the condition does not come it fails with what the caller gathers as an explanation.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 /** CI shares its cores; this is when waiting has become pointless, not how fast things should be. */
 const PATIENCE_MS = 60_000;
+/** Between two askings. */
+const PACE_MS = 50;
 /** Ten thousand routes as JSON take 20 MB. */
 const ANSWER_BYTES_MAX = 256 * 1024 * 1024;
 /** The end of a log tells what went wrong. */
@@ -37,27 +41,33 @@ export async function tryAsk(namespace: string, program: string, ...words: reado
   }
 }
 
-const running = new Set<ChildProcess>();
+const running = new Map<ChildProcess, string>();
 
 /** A process that runs until it is stopped. */
 export class Running {
-  readonly child: ChildProcess;
+  readonly #child: ChildProcess;
   #log = '';
 
-  constructor(namespace: string, program: string, words: readonly string[], options: { readonly cwd?: string } = {}) {
+  constructor(
+    namespace: string,
+    program: string,
+    words: readonly string[],
+    { cwd, onLine }: { readonly cwd?: string; readonly onLine?: (line: string) => void } = {},
+  ) {
     // `ip netns exec` becomes the program, so that the process number is the program's own.
     const child = spawn('ip', ['netns', 'exec', namespace, program, ...words], {
-      ...options,
+      cwd,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    running.add(child);
+    if (onLine !== undefined) createInterface({ input: child.stdout }).on('line', onLine);
+    running.set(child, namespace);
     child.once('close', () => running.delete(child));
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.#log = (this.#log + text).slice(-LOG_CHARACTERS_MAX);
       });
     }
-    this.child = child;
+    this.#child = child;
   }
 
   get log(): string {
@@ -65,24 +75,32 @@ export class Running {
   }
 
   get hasEnded(): boolean {
-    return !running.has(this.child);
+    return !running.has(this.#child);
   }
 
   async stop(signal: NodeJS.Signals): Promise<void> {
     if (this.hasEnded) return;
-    const ended = once(this.child, 'close');
-    this.child.kill(signal);
+    const ended = once(this.#child, 'close');
+    this.#child.kill(signal);
     await ended;
+  }
+
+  /** Sends a signal that does not end it. */
+  tell(signal: NodeJS.Signals): void {
+    if (!this.hasEnded) this.#child.kill(signal);
   }
 }
 
-/** Ends whatever a failed test has left running. */
-export function killAll(): void {
-  for (const child of running) child.kill('SIGKILL');
+/** Ends whatever still runs in these namespaces, or in all. */
+export async function killAll(namespaces?: ReadonlySet<string>): Promise<void> {
+  const left = [...running].filter(([, namespace]) => namespaces?.has(namespace) ?? true);
+  const ended = left.map(([child]) => once(child, 'close'));
+  for (const [child] of left) child.kill('SIGKILL');
+  await Promise.all(ended);
 }
 
 // A test file that is told to end removes what it has made: `exit` is where all do so.
-process.once('exit', killAll);
+process.once('exit', () => void killAll());
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(130));
 
 /** Asks until the answer is true. */
@@ -93,7 +111,7 @@ export async function eventually(
 ): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
   while (!(await isSo())) {
-    if (Date.now() < deadline) continue;
-    assert.fail(`${what}: not within ${PATIENCE_MS / 1000} s\n${await explain()}`);
+    if (Date.now() > deadline) assert.fail(`${what}: not within ${PATIENCE_MS / 1000} s\n${await explain()}`);
+    await pause(PACE_MS);
   }
 }

@@ -1,19 +1,23 @@
 /**
  * Hosts on one wire: a network namespace each, joined by a bridge in a namespace of its own.
  *
- * Each host has `eth0` with 10.98.0.N/24 and fd98::N/64, and forwards. All names begin with `muslin-test-`; nothing outside of
+ * Wires may stand beside each other: they have the same addresses and share nothing. Each host has `eth0` with 10.98.0.N/24 and fd98::N/64, and forwards. All names begin with `muslin-test-`; nothing outside of
  * these namespaces is touched, and `remove` takes away whatever is there, however far the making got.
  */
 import type { Place } from './daemon.ts';
 import { ip } from './process.ts';
 
+let made = 0;
+
 export class Wire {
   readonly #prefix: string;
   readonly #namespaces: string[] = [];
+  readonly #remove = (): void => this.remove();
 
   constructor(name: string) {
-    this.#prefix = `muslin-test-${name}-${process.pid}`;
-    process.once('exit', () => this.remove());
+    made += 1;
+    this.#prefix = `muslin-test-${name}-${process.pid}-${made}`;
+    process.once('exit', this.#remove);
     this.#add(this.#switch);
     ip('-n', this.#switch, 'link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0');
     ip('-n', this.#switch, 'link', 'set', 'br0', 'up');
@@ -44,7 +48,12 @@ export class Wire {
     return place;
   }
 
+  get namespaces(): readonly string[] {
+    return this.#namespaces;
+  }
+
   remove(): void {
+    process.removeListener('exit', this.#remove);
     for (const namespace of this.#namespaces.splice(0)) {
       try {
         ip('netns', 'del', namespace);
