@@ -45,13 +45,13 @@ const TABLES: readonly Table[] = [
 /** The compiler's best comes after several thousand calls, most of which a table makes once for each set of attributes. */
 const ROUNDS = 3;
 
-/** Has speakers live through the arrival and the loss of a large table; after each, `cleanUp` may take away what it leaves. */
-export function warmUp(random: Random, now: Instant, cleanUp: () => void): void {
+/**
+ * Has speakers live through the arrival and the loss of a large table. A full garbage collection soon after would take away
+ * much of what the compiler has learnt, with the last objects of the shapes that it was learnt from.
+ */
+export function warmUp(random: Random, now: Instant): void {
   const tables = TABLES.map(updatesFor);
-  for (let round = 0; round < ROUNDS; round++) {
-    rehearse(random, now, tables);
-    cleanUp();
-  }
+  for (let round = 0; round < ROUNDS; round++) rehearse(random, now, tables);
 }
 
 function rehearse(random: Random, now: Instant, tables: readonly Uint8Array[]): void {

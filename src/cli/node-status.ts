@@ -40,7 +40,6 @@ function statusText({ node, version, pid, startedAt, store, felix, bgp }: AgentS
     ['kernel', `${felix.endpoints} endpoints, ${felix.routes} routes`],
     ['bgp', bgp.problem === '' ? sessionsText(bgp) : `not running: ${bgp.problem}`],
     ...bgp.problems.map((problem) => ['', problem] as const),
-    ...bgp.problems.map((problem) => ['', problem] as const),
   ] as const;
   const open = [...felix.unsettled, ...felix.withoutDevice];
   return [

@@ -39,6 +39,9 @@ export const MS_BIND = 0x1000;
 export const MS_REC = 0x4000;
 export const MS_SHARED = 0x100000;
 export const MNT_DETACH = 2;
+/** From malloc.h of glibc. */
+const M_MMAP_THRESHOLD = -3;
+const M_ARENA_MAX = -8;
 
 interface Functions {
   socket(domain: number, type: number, protocol: number): number;
@@ -75,6 +78,13 @@ interface Functions {
   flock(fd: number, operation: number): number;
   sched_setscheduler(thread: number, policy: number, parameters: Uint8Array): number;
   setpriority(which: number, who: number, priority: number): number;
+  readonly glibc: Allocator | undefined;
+}
+
+/** What glibc lets be said to its malloc; other libraries have nothing of the kind. */
+interface Allocator {
+  mallopt(parameter: number, value: number): number;
+  malloc_trim(keptBytes: number): number;
 }
 
 let loaded: { readonly koffi: Koffi; readonly functions: Functions } | undefined;
@@ -106,9 +116,37 @@ function load(): { readonly koffi: Koffi; readonly functions: Functions } {
     flock: libc.func('int flock(int, int)'),
     sched_setscheduler: libc.func('int sched_setscheduler(int, int, const void *)'),
     setpriority: libc.func('int setpriority(int, int, int)'),
+    glibc: allocatorOf(libc),
   };
   loaded = { koffi, functions };
   return loaded;
+}
+
+function allocatorOf(libc: ReturnType<Koffi['load']>): Allocator | undefined {
+  try {
+    return {
+      mallopt: libc.func('int mallopt(int, int)'),
+      malloc_trim: libc.func('int malloc_trim(size_t)'),
+    };
+  } catch {
+    return undefined; // there is no such name
+  }
+}
+
+/**
+ * Has malloc take blocks of this size and more from the kernel one by one and give them back at once. Unless told, it raises
+ * the size to 32 MB as it sees larger blocks, and their gaps stay with the process. All threads share one arena, for the
+ * same reason.
+ */
+export function mapLargeBlocks(bytes: number): void {
+  const allocator = load().functions.glibc;
+  allocator?.mallopt(M_MMAP_THRESHOLD, bytes);
+  allocator?.mallopt(M_ARENA_MAX, 1);
+}
+
+/** Hands memory that malloc holds for later back to the kernel, where the C library can do that. */
+export function trimMalloc(): void {
+  load().functions.glibc?.malloc_trim(0);
 }
 
 /** errno's name; where two names share a number, the one that the kernel's sources use. */

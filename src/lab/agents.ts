@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { extname } from 'node:path';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { inNamespace, namespacePath } from '../kernel/network-namespace.ts';
@@ -26,7 +26,12 @@ export function startAgent(lab: string, host: string): ProcessIdentity {
   mkdirSync(places.runDirectory, { recursive: true, mode: 0o700 });
   writeFileSync(
     places.config,
-    stringify({ node: host, store: labPlaces(lab).storeUrl, runDirectory: places.runDirectory }),
+    stringify({
+      node: host,
+      store: labPlaces(lab).storeUrl,
+      runDirectory: places.runDirectory,
+      secretsDirectory: join(places.runDirectory, 'secrets'),
+    }),
   );
   const log = openSync(places.logFile, 'a');
   try {

@@ -2,7 +2,7 @@
  * The sockets on which the speaker is dialled.
  *
  * Addresses and port may change while the speaker runs: what is to be listened on newly is opened first, then the rest is
- * closed; if one cannot be opened, nothing has changed. Accepted connections are not touched by it. Each listener has the TCP MD5
+ * closed, but for what is in its way; if one cannot be opened, nothing has changed. Accepted connections are not touched by it. Each listener has the TCP MD5
  * keys of all peers of its family, set before the speaker knows of the peer and taken away with it. A
  * connection from a peer with TTL security is dropped here if its first packet came from too far away.
  *
@@ -16,7 +16,7 @@ import type { AcceptedTcp } from '../kernel/tcp-socket.ts';
 import { acceptTcp, listenTcp, setPassword, setTtlSecurity, synHops } from '../kernel/tcp-socket.ts';
 import type { Log } from '../lib/log.ts';
 import type { Ip } from '../net/ip.ts';
-import { formatIp, ip } from '../net/ip.ts';
+import { formatIp, ip, sameIp } from '../net/ip.ts';
 import type { PeerKey, PeerSecurity } from './bgp-peer-security.ts';
 import { NO_PEERS } from './bgp-peer-security.ts';
 
@@ -52,10 +52,14 @@ export class BgpListenError extends Error {
 interface Listener {
   readonly fd: number;
   readonly address: Ip;
+  readonly port: number;
   /** The keys that the socket has, by prefix. */
   readonly keys: Map<string, PeerKey>;
   poll: Poll | undefined;
 }
+
+const isEvery = (address: Ip): boolean => EVERY_ADDRESS.some((every) => sameIp(every, address));
+const placeOf = (address: Ip, port: number): string => `${formatIp(address)} ${port}`;
 
 export class BgpListeners {
   readonly #log: Log;
@@ -74,9 +78,11 @@ export class BgpListeners {
   listen({ addresses, port }: ListenOn): void {
     const wanted = new Map<string, Listener>();
     const opened: Listener[] = [];
+    const places = addresses.length > 0 ? addresses : EVERY_ADDRESS;
+    const yielded = this.#makeRoom(places, port);
     try {
-      for (const address of addresses.length > 0 ? addresses : EVERY_ADDRESS) {
-        const place = `${formatIp(address)} ${port}`;
+      for (const address of places) {
+        const place = placeOf(address, port);
         const known = this.#listeners.get(place) ?? wanted.get(place);
         const listener = known ?? this.#open(address, port, addresses.length === 0);
         if (listener === undefined) continue;
@@ -85,6 +91,7 @@ export class BgpListeners {
       }
     } catch (error) {
       for (const listener of opened) closeSync(listener.fd);
+      this.#reopen(yielded);
       throw error;
     }
     for (const [place, listener] of this.#listeners) if (!wanted.has(place)) this.#close(listener);
@@ -104,9 +111,38 @@ export class BgpListeners {
     this.#listeners.clear();
   }
 
+  /** Closes what listens on every address where now some are wanted, or the other way: the kernel has no room for both. */
+  #makeRoom(places: readonly Ip[], port: number): Listener[] {
+    const isInTheWay = (old: Listener): boolean =>
+      old.port === port &&
+      !places.some((address) => sameIp(address, old.address)) &&
+      places.some((address) => address.family === old.address.family && (isEvery(address) || isEvery(old.address)));
+    const yielded = [...this.#listeners.values()].filter(isInTheWay);
+    for (const listener of yielded) {
+      this.#close(listener);
+      this.#listeners.delete(placeOf(listener.address, port));
+    }
+    return yielded;
+  }
+
+  #reopen(listeners: readonly Listener[]): void {
+    for (const { address, port } of listeners) {
+      const listener = this.#open(address, port, isEvery(address));
+      if (listener === undefined) continue;
+      this.#listeners.set(placeOf(address, port), listener);
+      this.#watch(listener);
+    }
+  }
+
   #open(address: Ip, port: number, isAnyAddress: boolean): Listener | undefined {
     try {
-      const listener: Listener = { fd: listenTcp(address, port, BACKLOG), address, keys: new Map(), poll: undefined };
+      const listener: Listener = {
+        fd: listenTcp(address, port, BACKLOG),
+        address,
+        port,
+        keys: new Map(),
+        poll: undefined,
+      };
       this.#setKeys(listener);
       return listener;
     } catch (error) {

@@ -5,7 +5,8 @@
  * `peerSelector` chooses, or every local workload that `localWorkloadSelector` chooses. With `peerSelector` the chosen nodes
  * get the opposite session, unless reversePeering is Manual: a reflector need not be told of its clients. A session with
  * an address speaks that address's family only, one with a node all that both have. What cannot be had (a secret, a
- * family of ours) leaves the session out, with a problem that says so. Annotations (peer-settings.ts) come last.
+ * family of ours) leaves the session out, with a problem that says so. Annotations (peer-settings.ts) come last. The
+ * address fe80:: with the annotation muslin.io/interface is whoever answers there, with all families that we have.
  */
 import type { PeerConfig } from '../bgp/peer-config.ts';
 import { BGP_PORT, SPEAKER_DEFAULTS } from '../bgp/peer-config.ts';
@@ -34,6 +35,9 @@ import {
   restartTime,
 } from './peer-sessions.ts';
 import { parseDurationMs, withAnnotations } from './peer-settings.ts';
+
+/** As a peer's address: whoever is at the other end of the device; it shows itself (unnumbered.ts). */
+export const ANY_LINK_LOCAL = ip('fe80::');
 
 /** The other end, with what is known of it beside the BGPPeer. */
 interface OtherEnd {
@@ -151,11 +155,15 @@ class Translation {
       asn: asn(peer.spec.asNumber),
       clusterId: node?.spec.bgp?.routeReflectorClusterID,
       description: resourceTitle(peer),
-      families: [address.family],
+      families: sameIp(address, ANY_LINK_LOCAL) ? this.#families() : [address.family],
       sourceAddress: isLinkLocal(address) ? undefined : own,
       passive: false,
       bfd: undefined,
     });
+  }
+
+  #families(): Family[] {
+    return ([4, 6] as const).filter((family) => this.#self.addresses[family] !== undefined);
   }
 
   #toWorkloads(peer: BgpPeer, selector: string): WantedSession[] {
@@ -169,19 +177,19 @@ class Translation {
           if (address === undefined || peer.spec.asNumber === undefined) return [];
           const { family } = address;
           const own = fixed[family] === undefined ? this.#self.addresses[family]?.address : ip(fixed[family]);
-          return [
-            this.#session(peer, {
-              address,
-              port: BGP_PORT,
-              asn: asn(peer.spec.asNumber),
-              clusterId: undefined,
-              description: `${resourceTitle(peer)}, ${resourceTitle(endpoint)}`,
-              families: [family],
-              sourceAddress: own,
-              passive: false,
-              bfd: undefined,
-            }),
-          ];
+          const session = this.#session(peer, {
+            address,
+            port: BGP_PORT,
+            asn: asn(peer.spec.asNumber),
+            clusterId: undefined,
+            description: `${resourceTitle(peer)}, ${resourceTitle(endpoint)}`,
+            families: [family],
+            sourceAddress: own,
+            passive: false,
+            bfd: undefined,
+          });
+          const problems = [...session.problems, ...fixedAddressProblems(family, fixed[family])];
+          return [{ ...session, problems }];
         }),
       );
   }
@@ -259,8 +267,17 @@ function placeProblem({ address, device }: PeerConfig): string | undefined {
   if (isLinkLocal(address) === (device !== undefined)) return undefined;
   const text = formatIp(address);
   if (device !== undefined)
-    return `no session: annotation muslin.dev/interface is for link-local peers, and ${text} is none`;
-  return `no session: ${text} is link-local; say on which device with the annotation muslin.dev/interface`;
+    return `no session: annotation muslin.io/interface is for link-local peers, and ${text} is none`;
+  return `no session: ${text} is link-local; say on which device with the annotation muslin.io/interface`;
+}
+
+/** Calico puts the address on the host's end of each workload's device; here it is the host's owner who has it somewhere. */
+function fixedAddressProblems(family: Family, address: string | undefined): string[] {
+  if (address === undefined) return [];
+  const field = `localWorkloadPeeringIPV${family}`;
+  return [
+    `the session is from ${address} (${field}), which this host must have already: ip addr add ${address} dev lo`,
+  ];
 }
 
 function peerRoute(peer: BgpPeer, address: Ip): PeerRoute | undefined {

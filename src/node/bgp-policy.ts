@@ -13,9 +13,10 @@
  * A filter that is named and does not exist may be the one that would have refused: nothing passes, and each refusal says so.
  * (Calico leaves such a name out, and so lets everything pass while a filter is being replaced.)
  */
-import { parseCommunity } from '../bgp/communities.ts';
-import type { Community, Policy, PolicyOperation, PolicyRule, PrefixCondition } from '../bgp/policy-rules.ts';
-import { ACCEPT_ALL, DEFAULT_LOCAL_PREFERENCE, REJECT_ALL } from '../bgp/policy-rules.ts';
+
+import type { Community, Policy, PolicyOperation, PolicyRule, PrefixCondition } from '../bgp/policy/policy-rules.ts';
+import { ACCEPT_ALL, DEFAULT_LOCAL_PREFERENCE, REJECT_ALL } from '../bgp/policy/policy-rules.ts';
+import { parseCommunity } from '../bgp/wire/communities.ts';
 import { assert } from '../lib/assert.ts';
 import type { EffectiveBgp } from '../model/bgp-configuration.ts';
 import type { BgpFilter, BgpFilterSpec } from '../model/bgp-filter.ts';

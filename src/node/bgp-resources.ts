@@ -70,6 +70,8 @@ export interface WantedSession {
 
 export interface BgpSetup {
   readonly speaker: SpeakerConfig;
+  /** Peers whose address shows itself. */
+  readonly unnumbered: readonly UnnumberedPeer[];
   /** No addresses: all of this host. */
   readonly listen: { readonly addresses: readonly Ip[]; readonly port: number };
   readonly peerRoutes: readonly PeerRoute[];

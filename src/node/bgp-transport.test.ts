@@ -330,6 +330,11 @@ test('listening elsewhere leaves connections alone; where it cannot, it listens 
   await welcome(B, other);
   await welcome(A, other);
   assert.equal(await refused(A, port), 'ECONNREFUSED');
+  transport.relisten({ addresses: [], port: other });
+  await welcome(B, other);
+  transport.relisten({ addresses: [B], port: other });
+  await welcome(B, other);
+  assert.equal(await refused(A, other), 'ECONNREFUSED', 'no longer on every address');
   order(send(connection, 'still here'));
   const [bytes] = await once(client, 'data');
   assert.equal(String(bytes), 'still here');

@@ -25,8 +25,11 @@ import { SpeakerShell } from './speaker-shell.ts';
 const LISTEN_RETRY_MS = 2_000;
 
 export interface BgpListener {
-  /** The gateways of the best paths to a prefix; none when there is none any more. */
-  best(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined): void;
+  /**
+   * The gateways of the best paths to a prefix; none when there is none any more, or when `discard` says that packets to it
+   * are to be discarded.
+   */
+  best(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined, discard: boolean): void;
   /** All ways to peers that resources ask for. */
   peerRoutes(routes: readonly PeerRoute[]): void;
   /** What has not been learnt again since our start will not come any more. */
@@ -70,9 +73,9 @@ export class Bgp {
       log,
       random: options.random,
       listener: {
-        best: ({ prefix, gateways, peer }) => {
+        best: ({ prefix, gateways, peer, discard }) => {
           const named = gateways.map(({ address, device }) => ({ address, deviceName: device }));
-          listener.best(prefix, named, peer);
+          listener.best(prefix, named, peer, discard);
         },
         converged: () => listener.converged(),
         monitor: ({ peer, event }) => options.monitor?.(peer, event),
@@ -143,6 +146,6 @@ export class Bgp {
       if (!this.#shell.isListening) return; // else the old port still serves
     }
     const speaker = { ...this.#setup.speaker, monitors: this.#monitors };
-    this.#shell.configure(speaker, this.#originations, []);
+    this.#shell.configure(speaker, this.#originations, this.#setup.unnumbered);
   }
 }

@@ -116,8 +116,8 @@ export class Felix implements BgpListener {
     return this.#dataplane.interfaces;
   }
 
-  best(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined): void {
-    this.calculation.updateLearned(prefix, gateways, peer);
+  best(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined, discard: boolean): void {
+    this.calculation.updateLearned(prefix, discard ? 'discard' : gateways, peer);
     this.#schedule('nothing');
   }
 

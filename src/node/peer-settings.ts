@@ -1,7 +1,7 @@
 /**
  * Settings of a session that Calico's resources have no field for: one table, a row each.
  *
- * A BGPPeer carries them as annotations (`muslin.dev/hold-time: 30s`), the file of `muslin bgp run` as fields (`holdTime: 30s`).
+ * A BGPPeer carries them as annotations (`muslin.io/hold-time: 30s`), the file of `muslin bgp run` as fields (`holdTime: 30s`).
  * Both hand their text to the same row, which gives the session's settings with this one changed, or says what would be
  * right. Pure; called by speaker-configuration.ts and standalone-configuration.ts.
  */
@@ -17,7 +17,7 @@ type SettingResult = PeerSettings | { readonly problem: string };
 
 type Setting = (text: string, settings: PeerSettings) => SettingResult;
 
-const ANNOTATION_PREFIX = 'muslin.dev/';
+const ANNOTATION_PREFIX = 'muslin.io/';
 
 const HOLD_TIME_SECONDS_MAX = 0xffff; // two octets in OPEN
 const RESTART_TIME_SECONDS_MAX = 0xfff; // twelve bits in the capability (RFC 4724)

@@ -253,11 +253,11 @@ describe('a BGPPeer', () => {
 
   it('has annotations for all else, each checked', () => {
     const annotations = {
-      'muslin.dev/bfd': '100ms*5 multihop',
-      'muslin.dev/hold-time': '30s',
-      'muslin.dev/add-path-send': '4',
-      'muslin.dev/role': 'customer',
-      'muslin.dev/families': 'ipv4,ipv6',
+      'muslin.io/bfd': '100ms*5 multihop',
+      'muslin.io/hold-time': '30s',
+      'muslin.io/add-path-send': '4',
+      'muslin.io/role': 'customer',
+      'muslin.io/families': 'ipv4,ipv6',
       'example.org/hold-time': 'not ours',
     };
     const found = session({}, annotations);
@@ -266,11 +266,11 @@ describe('a BGPPeer', () => {
       [found?.holdTimeSeconds, found?.addPath.sendMax, found?.role, found?.families],
       [30, 4, 'customer', [4, 6]],
     );
-    const wrong = { 'muslin.dev/hold-tme': '30s', 'muslin.dev/passive': 'yes' };
+    const wrong = { 'muslin.io/hold-tme': '30s', 'muslin.io/passive': 'yes' };
     const { problems } = setup('a', { ...NO_MESH, peers: [peer('tor', TOR, wrong)] });
     assert.deepEqual(problems, [
-      'BGPPeer tor: annotation muslin.dev/hold-tme: is not a setting; did you mean hold-time?',
-      'BGPPeer tor: annotation muslin.dev/passive: "yes" is not true or false',
+      'BGPPeer tor: annotation muslin.io/hold-tme: is not a setting; did you mean hold-time?',
+      'BGPPeer tor: annotation muslin.io/passive: "yes" is not true or false',
     ]);
   });
 
@@ -299,10 +299,23 @@ describe('a BGPPeer', () => {
     const link = { peerIP: 'fe80::9', asNumber: 65009 };
     const without = setup('a', { ...NO_MESH, peers: [peer('tor', link)] });
     assert.match(without.problems.join(), /fe80::9 is link-local; say on which device/);
-    const onDevice = setup('a', { ...NO_MESH, peers: [peer('tor', link, { 'muslin.dev/interface': 'eth1' })] });
+    const onDevice = setup('a', { ...NO_MESH, peers: [peer('tor', link, { 'muslin.io/interface': 'eth1' })] });
     assert.deepEqual(
       onDevice.speaker.peers.map((each) => [peerName(each), each.sourceAddress]),
       [['fe80::9%eth1', undefined]],
+    );
+  });
+
+  it('has, as fe80:: with a device, whoever answers there, with all families', () => {
+    const spec = { peerIP: 'fe80::', asNumber: 65009 };
+    const { speaker, unnumbered } = setup('a', {
+      ...NO_MESH,
+      peers: [peer('tor', spec, { 'muslin.io/interface': 'eth1' })],
+    });
+    assert.deepEqual(speaker.peers, []);
+    assert.deepEqual(
+      unnumbered.map(({ device, asn: peerAsn, peer: { families } }) => [device, Number(peerAsn), families]),
+      [['eth1', 65009, [4, 6]]],
     );
   });
 

@@ -12,9 +12,17 @@ import type { PeerConfig } from '../bgp/peer-config.ts';
 import { SPEAKER_DEFAULTS } from '../bgp/peer-config.ts';
 import type { RouterId } from '../net/asn.ts';
 import { routerId, routerIdFromIp } from '../net/asn.ts';
-import { ip } from '../net/ip.ts';
-import { resourceSessions } from './bgp-peers.ts';
-import type { BgpResources, BgpSetup, NodeAddresses, SecretReader, Self, WantedSession } from './bgp-resources.ts';
+import { ip, sameIp } from '../net/ip.ts';
+import { ANY_LINK_LOCAL, resourceSessions } from './bgp-peers.ts';
+import type {
+  BgpResources,
+  BgpSetup,
+  NodeAddresses,
+  SecretReader,
+  Self,
+  UnnumberedPeer,
+  WantedSession,
+} from './bgp-resources.ts';
 import { asnOf, bgpSettings, meshSessions, nodeAddresses, sameSettings } from './peer-sessions.ts';
 
 /** What BGP is to do on node `name`, or why it cannot speak yet. */
@@ -33,6 +41,7 @@ export function speakerConfiguration(
   const self: Self = { node, addresses, settings, asn: asnOf(node, settings) };
   const wanted = [...resourceSessions(self, resources, readSecret), ...meshSessions(self, resources, readSecret)];
   const { peers, problems } = chosen(wanted);
+  const isUnnumbered = ({ address }: PeerConfig) => sameIp(address, ANY_LINK_LOCAL);
   const clusterId = node.spec.bgp?.routeReflectorClusterID;
   const own = ([4, 6] as const).flatMap((family) => addresses[family]?.address ?? []);
   return {
@@ -42,8 +51,13 @@ export function speakerConfiguration(
       routerId: routerIdOf(name, addresses),
       clusterId: clusterId === undefined ? undefined : Number(routerIdFromIp(ip(clusterId))),
       nextHops: { ...(addresses[4] && { 4: addresses[4].address }), ...(addresses[6] && { 6: addresses[6].address }) },
-      peers,
+      peers: peers.filter((peer) => !isUnnumbered(peer)),
     },
+    unnumbered: peers
+      .filter(isUnnumbered)
+      .flatMap(({ address: _, asn: peerAsn, ...peer }): UnnumberedPeer[] =>
+        peer.device === undefined ? [] : [{ device: peer.device, asn: peerAsn, peer }],
+      ),
     listen: { addresses: settings.bindMode === 'NodeIP' ? own : [], port: settings.listenPort },
     peerRoutes: wanted.flatMap(({ route }) => route ?? []),
     problems,

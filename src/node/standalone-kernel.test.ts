@@ -51,16 +51,16 @@ describe('routes of a speaker alone', () => {
 
   it('come and go with the best paths, several gateways as one', async () => {
     start();
-    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2'), via('10.0.0.3')]);
-    routes.best(cidr('10.2.0.0/16'), [via('fe80::2', 'eth0')]);
+    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2'), via('10.0.0.3')], false);
+    routes.best(cidr('10.2.0.0/16'), [via('fe80::2', 'eth0')], false);
     routes.converged();
     await settle();
     assert.deepEqual(ours(), [
       '10.1.0.0/16 via 10.0.0.2 dev eth0 nexthop via 10.0.0.3 dev eth0 proto 12',
       '10.2.0.0/16 via fe80::2 dev eth0 onlink proto 12',
     ]);
-    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.3')]);
-    routes.best(cidr('10.2.0.0/16'), []);
+    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.3')], false);
+    routes.best(cidr('10.2.0.0/16'), [], false);
     await settle();
     assert.deepEqual(ours(), ['10.1.0.0/16 via 10.0.0.3 dev eth0 proto 12']);
   });
@@ -70,7 +70,7 @@ describe('routes of a speaker alone', () => {
     kernel.putRoute(left('10.2.0.0/16'));
     kernel.putRoute(left('10.3.0.0/16', { metric: 32 }));
     start();
-    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2')]);
+    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2')], false);
     await settle();
     assert.equal(ours().length, 3);
     routes.converged();
@@ -84,7 +84,7 @@ describe('routes of a speaker alone', () => {
   it('are all taken away at the end, or kept', async () => {
     kernel.putRoute(left('10.3.0.0/16', { metric: 32 }));
     start();
-    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2')]);
+    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2')], false);
     await settle();
     routes.close({ keep: true });
     assert.equal(ours().length, 2);
@@ -93,9 +93,26 @@ describe('routes of a speaker alone', () => {
     assert.deepEqual(ours(), ['10.3.0.0/16 via 10.0.0.9 dev eth0 proto 12']);
   });
 
+  it('discard what belongs to an aggregate and to none of its parts, as long as it is there', async () => {
+    start();
+    routes.converged();
+    routes.best(cidr('10.64.0.0/10'), [], true);
+    routes.best(cidr('10.64.1.0/24'), [via('10.0.0.2')], false);
+    await settle();
+    assert.deepEqual(ours(), ['10.64.1.0/24 via 10.0.0.2 dev eth0 proto 12', 'blackhole 10.64.0.0/10 proto 12']);
+    routes.best(cidr('10.64.0.0/10'), [via('10.0.0.3')], false);
+    await settle();
+    assert.equal(ours()[0], '10.64.0.0/10 via 10.0.0.3 dev eth0 proto 12');
+    routes.best(cidr('10.64.0.0/10'), [], true);
+    await settle();
+    routes.best(cidr('10.64.0.0/10'), [], false);
+    await settle();
+    assert.deepEqual(ours(), ['10.64.1.0/24 via 10.0.0.2 dev eth0 proto 12']);
+  });
+
   it('are put back when somebody takes one away', async () => {
     start();
-    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2')]);
+    routes.best(cidr('10.1.0.0/16'), [via('10.0.0.2')], false);
     await settle();
     const [route] = kernel.routes(MARK.table).filter(({ protocol }) => protocol === ROUTE_PROTOCOL.bird);
     assert.ok(route);
@@ -108,7 +125,7 @@ describe('routes of a speaker alone', () => {
   it('are written a slice a turn', async () => {
     start();
     for (let number = 0; number < 1200; number++) {
-      routes.best(cidr(`10.${64 + (number >> 8)}.${number & 255}.0/24`), [via('10.0.0.2')]);
+      routes.best(cidr(`10.${64 + (number >> 8)}.${number & 255}.0/24`), [via('10.0.0.2')], false);
     }
     await nextTurn();
     const first = ours().length;

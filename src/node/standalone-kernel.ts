@@ -61,9 +61,10 @@ export class KernelRoutes {
     this.#read();
   }
 
-  best(prefix: Cidr, gateways: readonly Gateway[]): void {
-    const route = gateways.length === 0 ? undefined : this.#route(prefix, gateways);
-    this.#routes.setDesired(formatCidr(prefix), route);
+  /** The gateways of the best paths to a prefix; none when there is none, or when packets to it are to be discarded. */
+  best(prefix: Cidr, gateways: readonly Gateway[], discard: boolean): void {
+    const isWanted = discard || gateways.length > 0;
+    this.#routes.setDesired(formatCidr(prefix), isWanted ? this.#route(prefix, gateways) : undefined);
     this.#schedule();
   }
 
@@ -91,7 +92,7 @@ export class KernelRoutes {
   #route(destination: Cidr, gateways: readonly Gateway[]): Route {
     return {
       destination,
-      type: 'unicast',
+      type: gateways.length === 0 ? 'blackhole' : 'unicast',
       nextHops: gateways.map((gateway) => this.#nextHop(gateway)),
       protocol: ROUTE_PROTOCOL.bird,
       scope: ROUTE_SCOPE.universe,

@@ -11,6 +11,7 @@ import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { warmUp } from '../bgp/warm-up.ts';
 import { KernelError } from '../kernel/kernel.ts';
+import { holdLittleInReserve, releaseFreeMemory } from '../kernel/process-memory.ts';
 import { monotonicNow, wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
@@ -45,12 +46,14 @@ export interface StandaloneOptions {
 
 /** Runs the speaker until it is told to stop. Throws StandaloneError when it cannot start. */
 export async function runStandalone({ configPath, socketPath }: StandaloneOptions): Promise<void> {
+  holdLittleInReserve();
   const parse = await loadStandalone(configPath);
   if (!parse.ok) throw new StandaloneError('file', parse.problems.join('\n'));
   const { configuration } = parse;
   const log = openLog('muslin-bgp', configuration.logLevel);
   process.on('uncaughtException', (error) => fail(log, error));
   process.on('unhandledRejection', (error) => fail(log, error));
+  releaseFreeMemory();
   warmUp(seededRandom(0), monotonicNow());
   const standalone = new Standalone(log);
   try {
@@ -110,7 +113,7 @@ class Standalone {
       log,
       random: this.#random,
       listener: {
-        best: ({ prefix, gateways }) => this.#kernelRoutes?.best(prefix, gateways),
+        best: ({ prefix, gateways, discard }) => this.#kernelRoutes?.best(prefix, gateways, discard),
         converged: () => this.#kernelRoutes?.converged(),
         monitor: ({ peer, event }) => this.#monitoring.monitor(peer, event),
       },

@@ -28,6 +28,7 @@ import type {
   DesiredRoute,
   Gateway,
   PeerRoute,
+  RouteTarget,
 } from '../desired/desired.ts';
 import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
 import { Candidates } from './candidates.ts';
@@ -100,16 +101,15 @@ export class Calculation {
     for (const block of this.#blocks.keys()) this.#updateBlackhole(block);
   }
 
-  /** The gateways of the best paths to a prefix by BGP; none when there is no path any more. */
-  updateLearned(prefix: Cidr, gateways: readonly Gateway[], peer: Ip | undefined): void {
-    const key = formatCidr(prefix);
+  /**
+   * The gateways of the best paths to a prefix by BGP; none when there is no path any more. An aggregate has none either:
+   * what no more specific route takes is discarded.
+   */
+  updateLearned(prefix: Cidr, way: readonly Gateway[] | 'discard', peer: Ip | undefined): void {
     const origin = peer === undefined ? 'BGP' : `BGP peer ${formatIp(peer)}`;
-    const route: DesiredRoute = {
-      destination: prefix,
-      target: { kind: 'gateways', gateways },
-      provenance: { origin },
-    };
-    this.#routes.set(key, 'bgp', RANK.gateways, gateways.length === 0 ? undefined : route);
+    const target: RouteTarget = way === 'discard' ? { kind: 'blackhole' } : { kind: 'gateways', gateways: way };
+    const route: DesiredRoute = { destination: prefix, target, provenance: { origin } };
+    this.#routes.set(formatCidr(prefix), 'bgp', RANK.gateways, way.length === 0 ? undefined : route);
   }
 
   /** All ways to peers that resources ask for, in the place of those before. */
