@@ -15,6 +15,7 @@ import { ip } from '../net/ip.ts';
 import { connectionId } from './contract.ts';
 import { encodeForSending, UpdateWriter } from './export/update-writer.ts';
 import { INTERNAL_PEER, SPEAKER_DEFAULTS } from './peer-config.ts';
+import type { Speaker } from './speaker.ts';
 import { createSpeaker } from './speaker.ts';
 import { PLAIN_ATTRIBUTES } from './table/originations.ts';
 import { PrefixTable } from './table/prefix-table.ts';
@@ -38,32 +39,36 @@ interface Table {
 }
 
 const TABLES: readonly Table[] = [
-  { head: [10], nextHop: PEERS[0], sets: 600 },
-  { head: [0x20, 0x01, 0x0d, 0xb8], nextHop: ip('2001:db8::2'), sets: 200 },
+  { head: [10], nextHop: PEERS[0], sets: 300 },
+  { head: [0x20, 0x01, 0x0d, 0xb8], nextHop: ip('2001:db8::2'), sets: 100 },
 ];
 
 /** The compiler's best comes after several thousand calls, most of which a table makes once for each set of attributes. */
-const ROUNDS = 3;
+const ROUNDS = 4;
 
 /**
- * Has speakers live through the arrival and the loss of a large table. A full garbage collection soon after would take away
+ * Has a speaker live through the arrival and the loss of a large table, several times. A full garbage collection soon after would take away
  * much of what the compiler has learnt, with the last objects of the shapes that it was learnt from.
  */
 export function warmUp(random: Random, now: Instant): void {
+  const peers = PEERS.map((address) => ({ ...INTERNAL_PEER, address, asn: AS, passive: true, reflectorClient: true }));
+  const config = { ...SPEAKER_DEFAULTS, asn: AS, routerId: routerIdFromIp(SELF), nextHops: {}, peers, installs: false };
+  // Two of them: what has been seen once only is compiled for that one.
+  const speakers = [createSpeaker({ random, now }), createSpeaker({ random, now })];
+  for (const speaker of speakers) speaker.handle(now, { kind: 'configure', config });
   const tables = TABLES.map(updatesFor);
-  for (let round = 0; round < ROUNDS; round++) rehearse(random, now, tables);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const speaker of speakers) rehearse(speaker, now, round, tables);
+  }
 }
 
-function rehearse(random: Random, now: Instant, tables: readonly Uint8Array[]): void {
-  const speaker = createSpeaker({ random, now });
+function rehearse(speaker: Speaker, now: Instant, round: number, tables: readonly Uint8Array[]): void {
   const work = (): void => {
     while (speaker.hasWork()) speaker.handle(now, { kind: 'work' });
   };
-  const peers = PEERS.map((address) => ({ ...INTERNAL_PEER, address, asn: AS, passive: true, reflectorClient: true }));
-  const config = { ...SPEAKER_DEFAULTS, asn: AS, routerId: routerIdFromIp(SELF), nextHops: {}, peers, installs: false };
-  speaker.handle(now, { kind: 'configure', config });
+  const connections = PEERS.map((_, index) => connectionId(2 * (round * PEERS.length + index) + 1));
   for (const [index, peerAddress] of PEERS.entries()) {
-    const connection = connectionId(2 * index + 1);
+    const connection = connections[index] ?? connectionId(1);
     speaker.handle(now, { kind: 'accepted', connection, peerAddress, localAddress: SELF, device: undefined });
     const capabilities = { ...NO_CAPABILITIES, families: [4, 6] as const, fourOctetAsn: AS };
     const open = encodeOpen({ asn: AS, holdTimeSeconds: 0, routerId: routerIdFromIp(peerAddress), capabilities });
@@ -71,14 +76,15 @@ function rehearse(random: Random, now: Instant, tables: readonly Uint8Array[]): 
     speaker.handle(now, { kind: 'received', connection, bytes: KEEPALIVE });
     work();
   }
+  const [sender = connectionId(1)] = connections;
   for (const bytes of tables) {
     for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
-      const chunk = bytes.subarray(at, at + CHUNK_BYTES);
-      speaker.handle(now, { kind: 'received', connection: connectionId(1), bytes: chunk });
+      speaker.handle(now, { kind: 'received', connection: sender, bytes: bytes.subarray(at, at + CHUNK_BYTES) });
       work();
     }
   }
-  speaker.handle(now, { kind: 'closed', connection: connectionId(1), reason: 'the rehearsal is over' });
+  for (const connection of connections)
+    speaker.handle(now, { kind: 'closed', connection, reason: 'the rehearsal is over' });
   work();
 }
 

@@ -54,10 +54,20 @@ export class SpeakerShell {
   /** The other ends of devices, as far as they were heard. */
   readonly #neighbours = new Map<string, Ip>();
 
-  constructor(options: { readonly log: Log; readonly random: Random; readonly listener: SpeakerListener }) {
+  constructor(options: {
+    readonly log: Log;
+    readonly random: Random;
+    readonly listener: SpeakerListener;
+    /** How many routes there is room for from the start. */
+    readonly rows?: number;
+  }) {
     this.#log = options.log;
     this.#listener = options.listener;
-    this.#speaker = createSpeaker({ random: options.random, now: monotonicNow() });
+    this.#speaker = createSpeaker({
+      random: options.random,
+      now: monotonicNow(),
+      ...(options.rows && { rows: options.rows }),
+    });
   }
 
   get isListening(): boolean {

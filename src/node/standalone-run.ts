@@ -11,7 +11,7 @@ import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { warmUp } from '../bgp/warm-up.ts';
 import { KernelError } from '../kernel/kernel.ts';
-import { holdLittleInReserve, releaseFreeMemory } from '../kernel/process-memory.ts';
+import { holdLittleInReserve, releaseFreeMemory, trimMemory } from '../kernel/process-memory.ts';
 import { monotonicNow, wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
@@ -26,6 +26,11 @@ import { SpeakerShell } from './speaker-shell.ts';
 import type { StandaloneConfiguration } from './standalone-configuration.ts';
 import type { KernelRoutes } from './standalone-kernel.ts';
 import { loadStandalone } from './standalone-load.ts';
+
+/** Tables that need not grow up to here, and cost memory only where they are used: the kernel gives it when it is touched. */
+const ROWS = 1 << 20;
+/** After the rehearsal V8's threads go on compiling, and hold working memory until they are done. */
+const COMPILER_MS = 500;
 
 /** The world's error: a mistake in the file, a line each (`file`), or something that it asks for cannot be had (`start`). */
 export class StandaloneError extends Error {
@@ -64,6 +69,7 @@ export async function runStandalone({ configPath, socketPath }: StandaloneOption
     throw new StandaloneError('start', error.message);
   }
   process.on('SIGHUP', () => void reload(standalone, configPath, log));
+  setTimeout(trimMemory, COMPILER_MS).unref();
   process.stdout.write(`${readyLine(configuration)}\n`);
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);
@@ -112,6 +118,7 @@ class Standalone {
     this.#shell = new SpeakerShell({
       log,
       random: this.#random,
+      rows: ROWS,
       listener: {
         best: ({ prefix, gateways, discard }) => this.#kernelRoutes?.best(prefix, gateways, discard),
         converged: () => this.#kernelRoutes?.converged(),

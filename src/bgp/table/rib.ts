@@ -16,10 +16,16 @@ import { PrefixTable, ROWS_DEFAULT } from './prefix-table.ts';
 
 const NONE = -1;
 
-/** Fields of a prefix: its first path and the set that was exported, each with 1 added (0 is none), and whether it is marked. */
-const ROW = { head: 0, exported: 1, isMarked: 2, fields: 3 } as const;
-/** Fields of a path; the prefix is -1 for a path that is free, sets are -1 for none. */
-const PATH = { next: 0, prefix: 1, slot: 2, pathId: 3, received: 4, accepted: 5, flags: 6, fields: 7 } as const;
+/**
+ * Fields of a prefix: its first path, with 1 added (0 is none), and the set that was exported, likewise, doubled, with 1 added
+ * while the prefix is marked.
+ */
+const ROW = { head: 0, exported: 1, fields: 2 } as const;
+/** Fields of a path; the prefix is -1 for a path that is free, sets are -1 for none; the slot is followed by the flags. */
+const PATH = { next: 0, prefix: 1, slotAndFlags: 2, received: 3, accepted: 4, fields: 5 } as const;
+const MARK = 1;
+const FLAG_BITS = 2;
+const FLAG_MASK = (1 << FLAG_BITS) - 1;
 
 /** Kept while the peer restarts gracefully (RFC 4724), or not said again since a refresh has begun (RFC 7313). */
 export const PATH_FLAG = { stale: 1, refreshing: 2 } as const;
@@ -39,6 +45,8 @@ export class Rib {
   readonly #rows: IntTable;
   #marked: number[] = [];
   readonly #table: IntTable;
+  /** By path; undefined as long as no path has an identifier. */
+  #pathIds: IntTable | undefined;
   readonly #freePaths: number[] = [];
   #paths = 0;
   readonly #counts: (PathCounts | undefined)[] = [];
@@ -88,11 +96,11 @@ export class Rib {
   }
 
   slotOf(path: number): number {
-    return this.#table.get(path, PATH.slot);
+    return this.#table.get(path, PATH.slotAndFlags) >>> FLAG_BITS;
   }
 
   pathId(path: number): number {
-    return this.#table.get(path, PATH.pathId);
+    return this.#pathIds?.get(path, 0) ?? 0;
   }
 
   received(path: number): AttributeSet {
@@ -106,15 +114,16 @@ export class Rib {
   }
 
   hasFlag(path: number, flag: number): boolean {
-    return (this.#table.get(path, PATH.flags) & flag) !== 0;
+    return (this.#table.get(path, PATH.slotAndFlags) & flag) !== 0;
   }
 
   /** Gives a path exactly these flags, a sum of PATH_FLAG. */
   setFlags(path: number, flags: number): void {
-    const before = this.#table.get(path, PATH.flags);
+    const slotAndFlags = this.#table.get(path, PATH.slotAndFlags);
+    const before = slotAndFlags & FLAG_MASK;
     if (before === flags) return;
-    this.#table.set(path, PATH.flags, flags);
-    this.counts(this.#table.get(path, PATH.slot)).stale += (flags & PATH_FLAG.stale) - (before & PATH_FLAG.stale);
+    this.#table.set(path, PATH.slotAndFlags, slotAndFlags - before + flags);
+    this.counts(this.slotOf(path)).stale += (flags & PATH_FLAG.stale) - (before & PATH_FLAG.stale);
   }
 
   /** Everything that may be chosen from; routes that a policy rejected are not among them. */
@@ -122,7 +131,7 @@ export class Rib {
     const candidates: Candidate[] = [];
     for (let path = this.#head(row); path !== NONE; path = this.#table.get(path, PATH.next)) {
       const set = this.accepted(path);
-      if (set !== undefined) candidates.push({ path, set, pathId: this.#table.get(path, PATH.pathId) });
+      if (set !== undefined) candidates.push({ path, set, pathId: this.pathId(path) });
     }
     return candidates;
   }
@@ -135,10 +144,7 @@ export class Rib {
 
   findPath(row: number, slot: number, pathId: number): number {
     let path = this.#head(row);
-    while (
-      path !== NONE &&
-      (this.#table.get(path, PATH.slot) !== slot || this.#table.get(path, PATH.pathId) !== pathId)
-    ) {
+    while (path !== NONE && (this.slotOf(path) !== slot || this.pathId(path) !== pathId)) {
       path = this.#table.get(path, PATH.next);
     }
     return path;
@@ -167,7 +173,7 @@ export class Rib {
     if (acceptedBefore !== acceptedId) {
       if (accepted !== undefined) this.#sets.retain(accepted);
       this.#table.set(path, PATH.accepted, acceptedId);
-      const counts = this.counts(this.#table.get(path, PATH.slot));
+      const counts = this.counts(this.slotOf(path));
       counts.accepted += (acceptedId === NONE ? 0 : 1) - (acceptedBefore === NONE ? 0 : 1);
       this.mark(this.#table.get(path, PATH.prefix));
     }
@@ -191,7 +197,7 @@ export class Rib {
       while (this.#table.get(before, PATH.next) !== path) before = this.#table.get(before, PATH.next);
       this.#table.set(before, PATH.next, next);
     }
-    const counts = this.counts(this.#table.get(path, PATH.slot));
+    const counts = this.counts(this.slotOf(path));
     this.setFlags(path, 0);
     counts.received -= 1;
     this.#sets.release(this.received(path));
@@ -208,8 +214,9 @@ export class Rib {
   }
 
   mark(row: number): void {
-    if (this.#rows.get(row, ROW.isMarked) !== 0) return;
-    this.#rows.set(row, ROW.isMarked, 1);
+    const exported = this.#rows.get(row, ROW.exported);
+    if ((exported & MARK) !== 0) return;
+    this.#rows.set(row, ROW.exported, exported | MARK);
     this.#marked.push(row);
   }
 
@@ -221,7 +228,7 @@ export class Rib {
   takeMarked(count: number): number[] {
     const taken = count >= this.#marked.length ? this.#marked : this.#marked.splice(0, count);
     if (taken === this.#marked) this.#marked = [];
-    for (const row of taken) this.#rows.set(row, ROW.isMarked, 0);
+    for (const row of taken) this.#rows.set(row, ROW.exported, this.#rows.get(row, ROW.exported) & ~MARK);
     return taken;
   }
 
@@ -233,13 +240,13 @@ export class Rib {
   /** Notes what peers are told from now on. The caller releases the set that it was before, once it is done with it. */
   setExported(row: number, set: AttributeSet | undefined): void {
     if (set !== undefined) this.#sets.retain(set);
-    this.#rows.set(row, ROW.exported, set === undefined ? 0 : set.id + 1);
+    const mark = this.#rows.get(row, ROW.exported) & MARK;
+    this.#rows.set(row, ROW.exported, mark | (set === undefined ? 0 : (set.id + 1) * 2));
   }
 
   /** Forgets a prefix to which there are no paths and of which peers know nothing. */
   dropIfUnused(row: number): void {
-    const isUsed =
-      this.#head(row) !== NONE || this.#exportedId(row) !== NONE || this.#rows.get(row, ROW.isMarked) !== 0;
+    const isUsed = this.#head(row) !== NONE || this.#rows.get(row, ROW.exported) !== 0;
     if (!isUsed && !this.prefixes.isFree(row)) this.prefixes.remove(row);
   }
 
@@ -248,7 +255,7 @@ export class Rib {
   }
 
   #exportedId(row: number): number {
-    return this.#rows.get(row, ROW.exported) - 1;
+    return (this.#rows.get(row, ROW.exported) >> 1) - 1;
   }
 
   #addPath(
@@ -263,11 +270,10 @@ export class Rib {
     table.reserve(path);
     table.set(path, PATH.next, this.#head(row));
     table.set(path, PATH.prefix, row);
-    table.set(path, PATH.slot, slot);
-    table.set(path, PATH.pathId, pathId);
+    table.set(path, PATH.slotAndFlags, slot << FLAG_BITS);
+    if (pathId !== 0 || this.#pathIds !== undefined) this.#setPathId(path, pathId);
     table.set(path, PATH.received, received.id);
     table.set(path, PATH.accepted, accepted === undefined ? NONE : accepted.id);
-    table.set(path, PATH.flags, 0);
     this.#rows.set(row, ROW.head, path + 1);
     this.#sets.retain(received);
     const counts = this.counts(slot);
@@ -276,6 +282,13 @@ export class Rib {
     this.#sets.retain(accepted);
     counts.accepted += 1;
     this.mark(row);
+  }
+
+  /** Most tables never see a path identifier, and need no room for any. */
+  #setPathId(path: number, pathId: number): void {
+    this.#pathIds ??= new IntTable(1, this.#paths);
+    this.#pathIds.reserve(path);
+    this.#pathIds.set(path, 0, pathId);
   }
 
   /** The row of a prefix in a message, a new one where it is not known. */
