@@ -26,7 +26,8 @@ export interface Reflector {
   readonly commands: (setup: ReflectorSetup) => readonly { readonly command: Command; readonly ready?: string }[];
 }
 
-const MUSLIN = join(import.meta.dirname, '..', 'bin', 'muslin');
+/** The bundle, which is what people install; `npm run bench:bgp` builds it first. */
+const MUSLIN = join(import.meta.dirname, '..', 'build', 'muslin', 'bin', 'muslin');
 const FRR = '/usr/lib/frr';
 
 export const REFLECTORS: readonly Reflector[] = [
