@@ -2,7 +2,7 @@
  * Two and three speakers on a net that delays, splits, overtakes and cuts, while prefixes, processes and configurations
  * come and go: once there is peace, every session is up and every table is what it should be.
  *
- * The seed is printed; MUSLIN_FUZZ_SEED=… runs it again. The 10,000 runs of a release are MUSLIN_FUZZ_ROUNDS=10000.
+ * The seed is printed; MUSLIN_FUZZ_SEED=… runs it again.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -12,7 +12,7 @@ import type { PeerConfig } from './peer-config.ts';
 import { config, everyRoute, type Host, peer, VirtualNet } from './virtual-net.suite.ts';
 
 const SEED = Number(process.env.MUSLIN_FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const ROUNDS = Number(process.env.MUSLIN_FUZZ_ROUNDS ?? 3_000);
+const ROUNDS = Number(process.env.MUSLIN_FUZZ_ROUNDS ?? 10_000);
 
 /** Short, so that a run needs few keepalives; a connection that was cut in silence is noticed after this. */
 const HOLD_SECONDS = 9;
