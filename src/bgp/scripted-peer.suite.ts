@@ -13,10 +13,10 @@ import { type ConnectionId, connectionId, type SpeakerOutput } from './contract.
 import { encodeForSending, UpdateWriter } from './export/update-writer.ts';
 import type { SpeakerConfig } from './peer-config.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
-import { PLAIN_ATTRIBUTES } from './table/originations.ts';
 import { PrefixTable } from './table/prefix-table.ts';
 import { originations } from './virtual-net.suite.ts';
 import type { PathAttributes } from './wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from './wire/attributes.ts';
 import { type Capabilities, NO_CAPABILITIES } from './wire/capabilities.ts';
 import { isBgpError } from './wire/errors.ts';
 import { decodeNotification, KEEPALIVE, MESSAGE_TYPE, MessageFramer } from './wire/message.ts';

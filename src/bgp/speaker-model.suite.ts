@@ -15,6 +15,7 @@ import { compareIp, formatIp, sameIp } from '../net/ip.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 import type { Policy } from './policy/policy-rules.ts';
 import type { PathAttributes } from './wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from './wire/attributes.ts';
 
 const NO_EXPORT = 0xffffff01;
 const NO_ADVERTISE = 0xffffff02;
@@ -191,23 +192,7 @@ function withHop(attributes: PathAttributes, nextHop: PathAttributes['nextHop'])
   return nextHop === undefined ? undefined : { ...attributes, nextHop };
 }
 
-const PLAIN: PathAttributes = {
-  origin: 0,
-  asPath: [],
-  nextHop: undefined,
-  linkLocalNextHop: undefined,
-  med: undefined,
-  localPreference: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: [],
-  extendedCommunities: [],
-  largeCommunities: [],
-  originatorId: undefined,
-  clusterList: [],
-  onlyToCustomer: undefined,
-  unknown: [],
-};
+const PLAIN: PathAttributes = PLAIN_ATTRIBUTES;
 
 /** The steps of the decision, lower is better; MED is a step of its own kind. */
 const MERIT: readonly (((candidate: Candidate) => number) | 'med')[] = [

@@ -13,9 +13,9 @@ import { ip } from '../net/ip.ts';
 import type { ConnectionId } from './contract.ts';
 import { encodeEndOfRib, encodeForSending, UpdateWriter } from './export/update-writer.ts';
 import { openFrom, type ScriptedWorld } from './scripted-peer.suite.ts';
-import { PLAIN_ATTRIBUTES } from './table/originations.ts';
 import { PrefixTable } from './table/prefix-table.ts';
 import type { PathAttributes } from './wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from './wire/attributes.ts';
 import type { Capabilities } from './wire/capabilities.ts';
 import { describeNotification, isBgpError } from './wire/errors.ts';
 import {

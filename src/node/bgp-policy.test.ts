@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { compilePolicy } from '../bgp/policy/policy.ts';
 import type { PathAttributes } from '../bgp/wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../bgp/wire/attributes.ts';
 import type { BgpConfiguration, BgpConfigurationSpec } from '../model/bgp-configuration.ts';
 import { effectiveBgp } from '../model/bgp-configuration.ts';
 import type { BgpFilter, BgpFilterSpec } from '../model/bgp-filter.ts';
@@ -32,23 +33,7 @@ interface Route extends Partial<PathAttributes> {
   readonly device?: string;
 }
 
-const PLAIN: PathAttributes = {
-  origin: 0,
-  asPath: [],
-  nextHop: undefined,
-  linkLocalNextHop: undefined,
-  med: undefined,
-  localPreference: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: [],
-  extendedCommunities: [],
-  largeCommunities: [],
-  originatorId: undefined,
-  clusterList: [],
-  onlyToCustomer: undefined,
-  unknown: [],
-};
+const PLAIN: PathAttributes = PLAIN_ATTRIBUTES;
 
 /** What becomes of the route, and of its communities, path and preference, in words. */
 function said(

@@ -10,6 +10,7 @@ import { after, test } from 'node:test';
 import type { PeerName } from '../bgp/contract.ts';
 import type { DumpEntry } from '../bgp/observe/views.ts';
 import type { PathAttributes } from '../bgp/wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../bgp/wire/attributes.ts';
 import { routerIdFromIp } from '../net/asn.ts';
 import { cidr } from '../net/cidr.ts';
 import { ip } from '../net/ip.ts';
@@ -19,23 +20,7 @@ import { writeMrtDump } from './mrt-dump.ts';
 const directory = mkdtempSync(join(tmpdir(), 'muslin-test-mrt-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-const PLAIN: PathAttributes = {
-  origin: 0,
-  asPath: [],
-  nextHop: undefined,
-  linkLocalNextHop: undefined,
-  med: undefined,
-  localPreference: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: [],
-  extendedCommunities: [],
-  largeCommunities: [],
-  originatorId: undefined,
-  clusterList: [],
-  onlyToCustomer: undefined,
-  unknown: [],
-};
+const PLAIN: PathAttributes = PLAIN_ATTRIBUTES;
 
 const PEER = '10.0.0.2' as PeerName;
 const PEER6 = 'fe80::1%eth0' as PeerName;

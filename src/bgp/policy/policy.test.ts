@@ -5,27 +5,12 @@ import type { Cidr } from '../../net/cidr.ts';
 import { cidr, containsCidr, familyOf, formatCidr, prefixOf, sameCidr } from '../../net/cidr.ts';
 import { addressBits, ip, ipFromBytes } from '../../net/ip.ts';
 import type { PathAttributes } from '../wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../wire/attributes.ts';
 import type { PolicySource, Verdict } from './policy.ts';
 import { compilePolicy } from './policy.ts';
 import type { Community, Policy, PolicyOperation, PolicyRule, PrefixCondition } from './policy-rules.ts';
 
-const PLAIN: PathAttributes = {
-  origin: 0,
-  asPath: [],
-  nextHop: ip('192.168.100.100'),
-  linkLocalNextHop: undefined,
-  med: undefined,
-  localPreference: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: [],
-  extendedCommunities: [],
-  largeCommunities: [],
-  originatorId: undefined,
-  clusterList: [],
-  onlyToCustomer: undefined,
-  unknown: [],
-};
+const PLAIN: PathAttributes = { ...PLAIN_ATTRIBUTES, nextHop: ip('192.168.100.100') };
 const LOCAL: PolicySource = { family: 4, remote: false, device: undefined, external: false };
 const INTERNAL: PolicySource = { ...LOCAL, remote: true };
 const EXTERNAL: PolicySource = { ...INTERNAL, external: true };

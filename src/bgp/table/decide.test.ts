@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { asn, routerIdFromIp } from '../../net/asn.ts';
 import { formatIp, ip } from '../../net/ip.ts';
 import type { PathAttributes } from '../wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../wire/attributes.ts';
 import { AttributeSet, LOCAL_SOURCE, type Source } from './attribute-sets.ts';
 import { type Candidate, decide, ranked, whyLost } from './decide.ts';
-import { PLAIN_ATTRIBUTES } from './originations.ts';
 import { gatewaysOf } from './settlement.ts';
 import { judgeUsability } from './usability.ts';
 

@@ -13,6 +13,7 @@ import { ipFromBytes } from '../../net/ip.ts';
 import type { Origination } from '../contract.ts';
 import type { SpeakerConfig } from '../peer-config.ts';
 import type { PathAttributes } from '../wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../wire/attributes.ts';
 import type { AttributeSet, AttributeSets } from './attribute-sets.ts';
 import { LOCAL_SLOT, LOCAL_SOURCE } from './attribute-sets.ts';
 import type { Rib } from './rib.ts';
@@ -20,25 +21,6 @@ import type { Rib } from './rib.ts';
 const ANNOUNCED = 0;
 /** The path identifier of aggregates. */
 export const AGGREGATED = 1;
-
-/** The attributes of an own route to which nothing special is said; the next hop is filled in on the way out. */
-export const PLAIN_ATTRIBUTES: PathAttributes = {
-  origin: 0,
-  asPath: [],
-  nextHop: undefined,
-  linkLocalNextHop: undefined,
-  med: undefined,
-  localPreference: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: [],
-  extendedCommunities: [],
-  largeCommunities: [],
-  originatorId: undefined,
-  clusterList: [],
-  onlyToCustomer: undefined,
-  unknown: [],
-};
 
 export class Originations {
   readonly #ribs: Readonly<Record<Family, Rib>>;

@@ -60,6 +60,25 @@ export interface PathAttributes {
   readonly unknown: readonly UnknownAttribute[];
 }
 
+/** Attributes of which nothing special is said, as an own route has them; its next hop is filled in on the way out. */
+export const PLAIN_ATTRIBUTES: PathAttributes = {
+  origin: 0,
+  asPath: [],
+  nextHop: undefined,
+  linkLocalNextHop: undefined,
+  med: undefined,
+  localPreference: undefined,
+  atomicAggregate: false,
+  aggregator: undefined,
+  communities: [],
+  extendedCommunities: [],
+  largeCommunities: [],
+  originatorId: undefined,
+  clusterList: [],
+  onlyToCustomer: undefined,
+  unknown: [],
+};
+
 export const ATTRIBUTE = {
   origin: 1,
   asPath: 2,
