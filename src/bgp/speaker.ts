@@ -10,7 +10,7 @@
  * It never waits: after our own start it tells peers of our routes at once, but says End-of-RIB only when it knows them all,
  * since that is when peers drop what they kept of our last run (RFC 4724 section 4.1).
  *
- * Called by the transport, which owns sockets and clock (node/bgp-transport.ts), and by tests with a virtual clock.
+ * Called by the transport, which owns sockets and clock (node/bgp/bgp-transport.ts), and by tests with a virtual clock.
  */
 import { assert, unreachable } from '../lib/assert.ts';
 import type { Instant } from '../lib/clock.ts';

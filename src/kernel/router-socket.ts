@@ -5,7 +5,7 @@
  * so the sender is on the link (RFC 4861 section 6.1). Both filters are in force before the socket is bound to its
  * device, and what came before is thrown away. Our own packets are not heard.
  *
- * Source: RFC 3542 section 3.2, linux/icmpv6.h, linux/in6.h, linux/filter.h, man 7 raw. Called by node/unnumbered.ts.
+ * Source: RFC 3542 section 3.2, linux/icmpv6.h, linux/in6.h, linux/filter.h, man 7 raw. Called by node/bgp/unnumbered.ts.
  */
 import { closeSync } from 'node:fs';
 import type { Ip } from '../net/ip.ts';

@@ -7,7 +7,7 @@
  * hop away sees it; on those that ask for it the kernel drops what comes from farther. Whether the SYN came from near is
  * known only after the connection was accepted, by the header that the kernel has saved of it.
  *
- * Source: linux/tcp.h, linux/in.h, linux/in6.h, man 7 tcp. Called by node/bgp-listeners.ts and node/bgp-connection.ts.
+ * Source: linux/tcp.h, linux/in.h, linux/in6.h, man 7 tcp. Called by node/bgp/bgp-listeners.ts and bgp-connection.ts.
  */
 import { closeSync } from 'node:fs';
 import type { Cidr } from '../net/cidr.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fieldName, PEER_SETTINGS } from './peer-settings.ts';
+import { fieldName, PEER_SETTINGS } from './bgp/peer-settings.ts';
 import { parseStandalone } from './standalone-configuration.ts';
 
 const TEXT = readFileSync(join(import.meta.dirname, '../../docs/bgp-run.md'), 'utf8');

@@ -15,12 +15,12 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
-import { BgpListenError } from './bgp-listeners.ts';
-import type { BgpResources, BgpSetup } from './bgp-resources.ts';
-import { SecretFiles } from './bgp-secrets.ts';
+import { BgpListenError } from './bgp/bgp-listeners.ts';
+import type { BgpResources, BgpSetup } from './bgp/bgp-resources.ts';
+import { SecretFiles } from './bgp/bgp-secrets.ts';
+import { speakerConfiguration } from './bgp/speaker-configuration.ts';
+import { SpeakerShell } from './bgp/speaker-shell.ts';
 import type { BgpControl } from './control-api.ts';
-import { speakerConfiguration } from './speaker-configuration.ts';
-import { SpeakerShell } from './speaker-shell.ts';
 
 const LISTEN_RETRY_MS = 2_000;
 

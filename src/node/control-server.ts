@@ -8,10 +8,10 @@
 import { chmodSync, rmSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
-import type { Answer } from './bgp-questions.ts';
-import { answerBgpCommand, answerBgpQuestion } from './bgp-questions.ts';
+import type { Answer } from './bgp/bgp-questions.ts';
+import { answerBgpCommand, answerBgpQuestion } from './bgp/bgp-questions.ts';
 import type { AgentStatus, BgpControl, Readiness } from './control-api.ts';
-import { writeMrtDump } from './mrt-dump.ts';
+import { writeMrtDump } from './monitoring/mrt-dump.ts';
 
 export interface ControlSource {
   /** Undefined for a speaker that runs alone. */

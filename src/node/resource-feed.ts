@@ -18,11 +18,11 @@ import { resourceOfEntry } from '../model/resource-entry.ts';
 import { parseResourceKey } from '../model/resource-key.ts';
 import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
 import type { Entry } from '../store/store.ts';
+import { nodeAddresses } from './bgp/peer-sessions.ts';
 import type { Bgp } from './bgp.ts';
 import type { Felix } from './felix.ts';
-import { metricsPlace } from './metrics-place.ts';
-import type { MetricsPlace } from './metrics-server.ts';
-import { nodeAddresses } from './peer-sessions.ts';
+import { metricsPlace } from './monitoring/metrics-place.ts';
+import type { MetricsPlace } from './monitoring/metrics-server.ts';
 import type { StoreListener } from './store-follower.ts';
 
 export class ResourceFeed implements StoreListener {

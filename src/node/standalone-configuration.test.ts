@@ -4,7 +4,7 @@ import { peerName } from '../bgp/contract.ts';
 import type { PeerConfig } from '../bgp/peer-config.ts';
 import { formatCidr } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
-import { fieldName, PEER_SETTINGS } from './peer-settings.ts';
+import { fieldName, PEER_SETTINGS } from './bgp/peer-settings.ts';
 import type { StandaloneConfiguration } from './standalone-configuration.ts';
 import { parseStandalone } from './standalone-configuration.ts';
 

@@ -23,10 +23,10 @@ import { asn, routerIdFromIp } from '../net/asn.ts';
 import { cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { ip, isLinkLocal } from '../net/ip.ts';
-import { exportPolicyFor, importPolicyFor } from './bgp-policy.ts';
-import type { SecretReading, UnnumberedPeer } from './bgp-resources.ts';
-import type { PeerSettings } from './peer-settings.ts';
-import { fieldName, PEER_SETTINGS, parseDurationMs } from './peer-settings.ts';
+import { exportPolicyFor, importPolicyFor } from './bgp/bgp-policy.ts';
+import type { SecretReading, UnnumberedPeer } from './bgp/bgp-resources.ts';
+import type { PeerSettings } from './bgp/peer-settings.ts';
+import { fieldName, PEER_SETTINGS, parseDurationMs } from './bgp/peer-settings.ts';
 import type { SessionDocument, StandaloneDocument } from './standalone-schema.ts';
 import { standaloneSchema } from './standalone-schema.ts';
 

@@ -9,7 +9,7 @@ import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, extname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readPasswordFile } from './bgp-secrets.ts';
+import { readPasswordFile } from './bgp/bgp-secrets.ts';
 import type { StandaloneParse } from './standalone-configuration.ts';
 
 const PROGRAM = fileURLToPath(new URL(`../cli/main${extname(import.meta.filename)}`, import.meta.url));

@@ -19,7 +19,7 @@ import {
   nameField,
   portField,
 } from '../model/fields.ts';
-import { fieldName, PEER_SETTINGS } from './peer-settings.ts';
+import { fieldName, PEER_SETTINGS } from './bgp/peer-settings.ts';
 
 /** Several thousand sessions are a full machine; a longer list is a mistake of what wrote it. */
 const NEIGHBORS_MAX = 20_000;

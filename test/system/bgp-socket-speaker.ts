@@ -13,9 +13,9 @@ import type { Log } from '../../src/lib/log.ts';
 import { asn, routerIdFromIp } from '../../src/net/asn.ts';
 import { cidr } from '../../src/net/cidr.ts';
 import { formatIp, ip } from '../../src/net/ip.ts';
-import type { SpeakerMachine } from '../../src/node/bgp-transport.ts';
-import { startBgpTransport } from '../../src/node/bgp-transport.ts';
-import { findNeighbours } from '../../src/node/unnumbered.ts';
+import type { SpeakerMachine } from '../../src/node/bgp/bgp-transport.ts';
+import { startBgpTransport } from '../../src/node/bgp/bgp-transport.ts';
+import { findNeighbours } from '../../src/node/bgp/unnumbered.ts';
 
 export interface SocketPeer {
   /** An address, or a prefix for a listen range. */

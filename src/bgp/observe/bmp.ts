@@ -5,7 +5,7 @@
  * same header. Both OPENs are written anew from what was read of them. Pure: times are arguments, in milliseconds since
  * 1970.
  *
- * RFC 7854 section 4. Called by node/bmp-station.ts.
+ * RFC 7854 section 4. Called by node/monitoring/bmp-station.ts.
  */
 import { ByteWriter } from '../../lib/bytes.ts';
 import type { RouterId } from '../../net/asn.ts';

@@ -6,7 +6,7 @@
  * identifier the record is one of RFC 8050. AS numbers have four bytes. Pure: the time is an argument, in seconds
  * since 1970.
  *
- * RFC 6396, RFC 8050. Called by node/mrt-dump.ts.
+ * RFC 6396, RFC 8050. Called by node/monitoring/mrt-dump.ts.
  */
 import { assert } from '../../lib/assert.ts';
 import { ByteWriter } from '../../lib/bytes.ts';

@@ -4,7 +4,7 @@
  * Prefixes with the same attributes share messages. The order among different attributes does not matter, since a page has each
  * path once. What does not fit into a message with its attributes is left out; nothing that was received is that long.
  *
- * RFC 4271 section 4.3, RFC 4760, RFC 7911. Called by node/bmp-station.ts.
+ * RFC 4271 section 4.3, RFC 4760, RFC 7911. Called by node/monitoring/bmp-station.ts.
  */
 import { ByteWriter } from '../../lib/bytes.ts';
 import type { Cidr } from '../../net/cidr.ts';

@@ -6,9 +6,9 @@
  *
  * Called by metrics-server.ts.
  */
-import type { SessionState } from '../bgp/contract.ts';
-import type { MessageCounts, NeighborView, TableSizes } from '../bgp/observe/views.ts';
-import type { BgpStatus, Readiness } from './control-api.ts';
+import type { SessionState } from '../../bgp/contract.ts';
+import type { MessageCounts, NeighborView, TableSizes } from '../../bgp/observe/views.ts';
+import type { BgpStatus, Readiness } from '../control-api.ts';
 import type { Labels, MetricFamily, Sample } from './metrics-text.ts';
 import { familyText } from './metrics-text.ts';
 

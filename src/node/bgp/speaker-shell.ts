@@ -6,24 +6,24 @@
  * peer, and if it knew of nothing to announce by then, the peer would drop every route to us. BFD is loaded when the first
  * peer asks for it.
  */
-import type { Origination, PeerCommand, PeerName, SpeakerEvent, SpeakerOutput } from '../bgp/contract.ts';
-import { peerName } from '../bgp/contract.ts';
-import type { NeighborView } from '../bgp/observe/views.ts';
-import type { ListenRange, PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
-import type { Speaker } from '../bgp/speaker.ts';
-import { createSpeaker } from '../bgp/speaker.ts';
-import { monotonicNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/prng.ts';
-import { formatRouterId } from '../net/asn.ts';
-import { cidr } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import type { Bfd } from './bfd.ts';
+import type { Origination, PeerCommand, PeerName, SpeakerEvent, SpeakerOutput } from '../../bgp/contract.ts';
+import { peerName } from '../../bgp/contract.ts';
+import type { NeighborView } from '../../bgp/observe/views.ts';
+import type { ListenRange, PeerConfig, SpeakerConfig } from '../../bgp/peer-config.ts';
+import type { Speaker } from '../../bgp/speaker.ts';
+import { createSpeaker } from '../../bgp/speaker.ts';
+import { monotonicNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/prng.ts';
+import { formatRouterId } from '../../net/asn.ts';
+import { cidr } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+import type { Bfd } from '../bfd.ts';
+import type { BgpControl, BgpStatus } from '../control-api.ts';
 import type { ListenOn } from './bgp-listeners.ts';
 import type { UnnumberedPeer } from './bgp-resources.ts';
 import type { BgpTransport, SpeakerReport } from './bgp-transport.ts';
 import { startBgpTransport } from './bgp-transport.ts';
-import type { BgpControl, BgpStatus } from './control-api.ts';
 import type { Unnumbered } from './unnumbered.ts';
 
 const LINK_LOCAL = cidr('fe80::/10');
@@ -187,7 +187,7 @@ export class SpeakerShell {
 
   #watch({ peer, watch }: Extract<SpeakerReport, { readonly kind: 'bfd' }>): void {
     if (this.#bfd === undefined && watch === undefined) return;
-    this.#bfd ??= import('./bfd.ts').then(({ startBfd }) =>
+    this.#bfd ??= import('../bfd.ts').then(({ startBfd }) =>
       startBfd({
         log: this.#log,
         onDown: (name: PeerName, reason: string) => this.submit({ kind: 'bfdDown', peer: name, reason }),

@@ -7,11 +7,11 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
-import type { Log } from '../lib/log.ts';
-import { seededRandom } from '../lib/prng.ts';
-import type { FelixConfiguration, FelixConfigurationSpec } from '../model/felix-configuration.ts';
-import type { Node } from '../model/node.ts';
-import { fakeBgp, neighborView } from './bgp-control.suite.ts';
+import type { Log } from '../../lib/log.ts';
+import { seededRandom } from '../../lib/prng.ts';
+import type { FelixConfiguration, FelixConfigurationSpec } from '../../model/felix-configuration.ts';
+import type { Node } from '../../model/node.ts';
+import { fakeBgp, neighborView } from '../bgp/bgp-control.suite.ts';
 import { metricsPlace } from './metrics-place.ts';
 import { startMetricsServer } from './metrics-server.ts';
 import { METRICS, type Measured, metricsPage } from './metrics-table.ts';
@@ -105,7 +105,7 @@ test('a family without samples is not mentioned; numbers without end are spelt a
 });
 
 test('docs/metrics.md has the same metrics, in the same words', () => {
-  const documented = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8')
+  const documented = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8')
     .split('\n')
     .filter((line) => line.startsWith('| `'));
   const rows = METRICS.map(({ name, type, labels, help }) => {

@@ -7,12 +7,12 @@
  * Between equals the first name wins, and the other's status says so. Pure: equal resources give equal values, so that
  * the speaker touches only sessions that differ.
  */
-import { peerName } from '../bgp/contract.ts';
-import type { PeerConfig } from '../bgp/peer-config.ts';
-import { SPEAKER_DEFAULTS } from '../bgp/peer-config.ts';
-import type { RouterId } from '../net/asn.ts';
-import { routerId, routerIdFromIp } from '../net/asn.ts';
-import { ip, sameIp } from '../net/ip.ts';
+import { peerName } from '../../bgp/contract.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
+import { SPEAKER_DEFAULTS } from '../../bgp/peer-config.ts';
+import type { RouterId } from '../../net/asn.ts';
+import { routerId, routerIdFromIp } from '../../net/asn.ts';
+import { ip, sameIp } from '../../net/ip.ts';
 import { ANY_LINK_LOCAL, resourceSessions } from './bgp-peers.ts';
 import type {
   BgpResources,

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { compilePolicy } from '../bgp/policy/policy.ts';
-import type { PathAttributes } from '../bgp/wire/attributes.ts';
-import { PLAIN_ATTRIBUTES } from '../bgp/wire/attributes.ts';
-import type { BgpConfiguration, BgpConfigurationSpec } from '../model/bgp-configuration.ts';
-import { effectiveBgp } from '../model/bgp-configuration.ts';
-import type { BgpFilter, BgpFilterSpec } from '../model/bgp-filter.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import { validateResource } from '../model/validate.ts';
-import { cidr, familyOf } from '../net/cidr.ts';
+import { compilePolicy } from '../../bgp/policy/policy.ts';
+import type { PathAttributes } from '../../bgp/wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../../bgp/wire/attributes.ts';
+import type { BgpConfiguration, BgpConfigurationSpec } from '../../model/bgp-configuration.ts';
+import { effectiveBgp } from '../../model/bgp-configuration.ts';
+import type { BgpFilter, BgpFilterSpec } from '../../model/bgp-filter.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import { validateResource } from '../../model/validate.ts';
+import { cidr, familyOf } from '../../net/cidr.ts';
 import { exportPolicyFor, importPolicyFor } from './bgp-policy.ts';
 
 function resource(kind: string, name: string, spec: object) {

@@ -10,16 +10,16 @@
  * two neighbours on one segment do not take turns. A device that is gone takes its neighbour with it. Devices need not
  * exist yet. RFC 4861; called by the wiring of BGP.
  */
-import { KernelError } from '../kernel/kernel.ts';
-import type { RouterMessageKind } from '../kernel/router-advertisement.ts';
-import type { RouterSocket } from '../kernel/router-socket.ts';
-import { openRouterSocket } from '../kernel/router-socket.ts';
-import { interfaceIndex } from '../kernel/system-calls.ts';
-import type { Instant } from '../lib/clock.ts';
-import { monotonicNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp, sameIp } from '../net/ip.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import type { RouterMessageKind } from '../../kernel/router-advertisement.ts';
+import type { RouterSocket } from '../../kernel/router-socket.ts';
+import { openRouterSocket } from '../../kernel/router-socket.ts';
+import { interfaceIndex } from '../../kernel/system-calls.ts';
+import type { Instant } from '../../lib/clock.ts';
+import { monotonicNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Ip } from '../../net/ip.ts';
+import { formatIp, sameIp } from '../../net/ip.ts';
 
 /** How often to look whether devices have come or gone. */
 const LOOK_MS = 1_000;

@@ -5,10 +5,10 @@
  * Both hand their text to the same row, which gives the session's settings with this one changed, or says what would be
  * right. Pure; called by speaker-configuration.ts and standalone-configuration.ts.
  */
-import type { PeerConfig, Role } from '../bgp/peer-config.ts';
-import { suggestion } from '../model/near-miss.ts';
-import { quote } from '../model/problem.ts';
-import type { Family } from '../net/ip.ts';
+import type { PeerConfig, Role } from '../../bgp/peer-config.ts';
+import { suggestion } from '../../model/near-miss.ts';
+import { quote } from '../../model/problem.ts';
+import type { Family } from '../../net/ip.ts';
 
 /** All that a session is configured with, but who the peer is. */
 export type PeerSettings = Omit<PeerConfig, 'address' | 'asn'>;

@@ -6,15 +6,15 @@
  * waits, and both ends agree because both compare the same two addresses. Reflectors (nodes with a cluster identifier)
  * are not in the mesh. Both ends are muslin, so BFD watches the path unless somebody says otherwise.
  */
-import type { PeerConfig } from '../bgp/peer-config.ts';
-import { INTERNAL_PEER } from '../bgp/peer-config.ts';
-import type { BgpConfiguration, EffectiveBgp } from '../model/bgp-configuration.ts';
-import { DEFAULT_BGP_CONFIGURATION, effectiveBgp, nodeBgpConfigurationName } from '../model/bgp-configuration.ts';
-import type { Node } from '../model/node.ts';
-import type { Asn } from '../net/asn.ts';
-import { asn } from '../net/asn.ts';
-import { containsIp, parseInterfaceAddress } from '../net/cidr.ts';
-import { compareIp } from '../net/ip.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
+import { INTERNAL_PEER } from '../../bgp/peer-config.ts';
+import type { BgpConfiguration, EffectiveBgp } from '../../model/bgp-configuration.ts';
+import { DEFAULT_BGP_CONFIGURATION, effectiveBgp, nodeBgpConfigurationName } from '../../model/bgp-configuration.ts';
+import type { Node } from '../../model/node.ts';
+import type { Asn } from '../../net/asn.ts';
+import { asn } from '../../net/asn.ts';
+import { containsIp, parseInterfaceAddress } from '../../net/cidr.ts';
+import { compareIp } from '../../net/ip.ts';
 import { exportPolicyFor, importPolicyFor } from './bgp-policy.ts';
 import type { BgpResources, NodeAddresses, SecretReader, Self, WantedSession } from './bgp-resources.ts';
 import { type PeerSettings, parseDurationMs } from './peer-settings.ts';

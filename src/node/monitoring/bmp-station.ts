@@ -12,9 +12,9 @@
  * Called by the shell around the speaker, with an instance for each collector. Messages are made in bgp/bmp.ts.
  */
 import { connect, type Socket } from 'node:net';
-import type { MonitorEvent, PeerName } from '../bgp/contract.ts';
-import { encodeEndOfRib } from '../bgp/export/update-writer.ts';
-import type { BmpDownReason, BmpPeer } from '../bgp/observe/bmp.ts';
+import type { MonitorEvent, PeerName } from '../../bgp/contract.ts';
+import { encodeEndOfRib } from '../../bgp/export/update-writer.ts';
+import type { BmpDownReason, BmpPeer } from '../../bgp/observe/bmp.ts';
 import {
   encodeInitiation,
   encodePeerDown,
@@ -22,19 +22,19 @@ import {
   encodeRouteMonitoring,
   encodeStatistics,
   encodeTermination,
-} from '../bgp/observe/bmp.ts';
-import { tableUpdates } from '../bgp/observe/table-updates.ts';
-import type { PeerConfig } from '../bgp/peer-config.ts';
-import type { Negotiated } from '../bgp/session/negotiated.ts';
-import { HEADER_BYTES } from '../bgp/wire/message.ts';
-import { backoffMs } from '../lib/backoff.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/prng.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp } from '../net/ip.ts';
-import type { BgpControl } from './control-api.ts';
-import { VERSION } from './version.ts';
+} from '../../bgp/observe/bmp.ts';
+import { tableUpdates } from '../../bgp/observe/table-updates.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
+import type { Negotiated } from '../../bgp/session/negotiated.ts';
+import { HEADER_BYTES } from '../../bgp/wire/message.ts';
+import { backoffMs } from '../../lib/backoff.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/prng.ts';
+import type { Ip } from '../../net/ip.ts';
+import { formatIp } from '../../net/ip.ts';
+import type { BgpControl } from '../control-api.ts';
+import { VERSION } from '../version.ts';
 
 /** A collector that has not read this much is taken for dead; a table of 100,000 routes has a tenth of it. */
 const QUEUE_BYTES_MAX = 32 * 1024 * 1024;

@@ -5,8 +5,8 @@
  * read before a hold timer is believed to have run out. Work is done once a turn: reading, timers and work
  * alternate, hence no tick is later than one slice of work and one turn of reading.
  */
-import type { Instant } from '../lib/clock.ts';
-import { monotonicNow } from '../lib/clock.ts';
+import type { Instant } from '../../lib/clock.ts';
+import { monotonicNow } from '../../lib/clock.ts';
 
 /** The longest wait that setTimeout takes. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;

@@ -9,14 +9,14 @@
  * Connections are accepted in slices, so that thousands which dial at once leave room for reading the first ones.
  */
 import { closeSync } from 'node:fs';
-import { KernelError } from '../kernel/kernel.ts';
-import type { Poll } from '../kernel/system-calls.ts';
-import { pollReadable } from '../kernel/system-calls.ts';
-import type { AcceptedTcp } from '../kernel/tcp-socket.ts';
-import { acceptTcp, listenTcp, setPassword, setTtlSecurity, synHops } from '../kernel/tcp-socket.ts';
-import type { Log } from '../lib/log.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp, ip, sameIp } from '../net/ip.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import type { Poll } from '../../kernel/system-calls.ts';
+import { pollReadable } from '../../kernel/system-calls.ts';
+import type { AcceptedTcp } from '../../kernel/tcp-socket.ts';
+import { acceptTcp, listenTcp, setPassword, setTtlSecurity, synHops } from '../../kernel/tcp-socket.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Ip } from '../../net/ip.ts';
+import { formatIp, ip, sameIp } from '../../net/ip.ts';
 import type { PeerKey, PeerSecurity } from './bgp-peer-security.ts';
 import { NO_PEERS } from './bgp-peer-security.ts';
 

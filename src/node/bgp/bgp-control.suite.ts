@@ -1,10 +1,10 @@
 /**
  * A speaker's views for tests, as a table of values: a few peers, a few prefixes, pages of a given size.
  */
-import type { PeerCommand } from '../bgp/contract.ts';
-import type { DumpEntry, NeighborView, PeerView, RouteFilter, RoutePage, RouteView } from '../bgp/observe/views.ts';
-import { cidr, containsCidr, formatCidr, sameCidr } from '../net/cidr.ts';
-import type { BgpControl } from './control-api.ts';
+import type { PeerCommand } from '../../bgp/contract.ts';
+import type { DumpEntry, NeighborView, PeerView, RouteFilter, RoutePage, RouteView } from '../../bgp/observe/views.ts';
+import { cidr, containsCidr, formatCidr, sameCidr } from '../../net/cidr.ts';
+import type { BgpControl } from '../control-api.ts';
 
 export function peerView(address: string, more: Partial<PeerView> = {}): PeerView {
   return {

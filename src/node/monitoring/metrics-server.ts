@@ -13,13 +13,13 @@ import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { TLSSocket } from 'node:tls';
-import type { PeerName } from '../bgp/contract.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import type { BgpControl, Readiness } from './control-api.ts';
+import type { PeerName } from '../../bgp/contract.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import type { BgpControl, Readiness } from '../control-api.ts';
+import { VERSION } from '../version.ts';
 import type { ProcessNumbers } from './metrics-table.ts';
 import { metricsPage } from './metrics-table.ts';
 import { METRICS_CONTENT_TYPE } from './metrics-text.ts';
-import { VERSION } from './version.ts';
 
 export interface MetricsPlace {
   /** An address or a host's name; undefined for all addresses of this host. */

@@ -12,15 +12,15 @@
 import { closeSync } from 'node:fs';
 import type { OnReadOpts } from 'node:net';
 import { Socket } from 'node:net';
-import type { ConnectionId } from '../bgp/contract.ts';
-import type { PeerConfig } from '../bgp/peer-config.ts';
-import { KernelError } from '../kernel/kernel.ts';
-import type { AcceptedTcp, Protection } from '../kernel/tcp-socket.ts';
-import { dialTcp, localAddressOf, setPassword, setTtlSecurity } from '../kernel/tcp-socket.ts';
-import { monotonicNow } from '../lib/clock.ts';
-import { hostPrefix } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp } from '../net/ip.ts';
+import type { ConnectionId } from '../../bgp/contract.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import type { AcceptedTcp, Protection } from '../../kernel/tcp-socket.ts';
+import { dialTcp, localAddressOf, setPassword, setTtlSecurity } from '../../kernel/tcp-socket.ts';
+import { monotonicNow } from '../../lib/clock.ts';
+import { hostPrefix } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+import { formatIp } from '../../net/ip.ts';
 
 /** The kernel holds some megabytes more. A peer this far behind is served again when it has read all of it. */
 export const BLOCKED_BYTES = 256 * 1024;

@@ -9,7 +9,7 @@
 import type { FSWatcher } from 'node:fs';
 import { readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
-import { PASSWORD_BYTES_MAX } from '../kernel/tcp-socket.ts';
+import { PASSWORD_BYTES_MAX } from '../../kernel/tcp-socket.ts';
 import type { SecretReading, SecretReference } from './bgp-resources.ts';
 
 const REREAD_MS = 30_000;

@@ -5,11 +5,11 @@
  * Configurations lie one over the other: the default one, those whose selector chooses this node (by name, which makes the
  * order certain), the node's own.
  */
-import type { FelixConfiguration } from '../model/felix-configuration.ts';
-import { effectiveFelix } from '../model/felix-configuration.ts';
-import type { Node } from '../model/node.ts';
-import { matches } from '../model/selector.ts';
-import { parseSelector } from '../model/selector-parser.ts';
+import type { FelixConfiguration } from '../../model/felix-configuration.ts';
+import { effectiveFelix } from '../../model/felix-configuration.ts';
+import type { Node } from '../../model/node.ts';
+import { matches } from '../../model/selector.ts';
+import { parseSelector } from '../../model/selector-parser.ts';
 import type { MetricsPlace, MetricsTls } from './metrics-server.ts';
 
 const CLIENTS = {

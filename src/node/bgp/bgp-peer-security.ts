@@ -4,12 +4,12 @@
  * A key belongs to a peer's address, or to the prefix of a listen range; the kernel takes the longest prefix that fits, and
  * so does `protectionOf`. Pure; computed anew from each configuration, by the transport.
  */
-import { peerName } from '../bgp/contract.ts';
-import type { SpeakerConfig } from '../bgp/peer-config.ts';
-import type { Protection } from '../kernel/tcp-socket.ts';
-import type { Cidr } from '../net/cidr.ts';
-import { containsIp, formatCidr, hostPrefix } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
+import { peerName } from '../../bgp/contract.ts';
+import type { SpeakerConfig } from '../../bgp/peer-config.ts';
+import type { Protection } from '../../kernel/tcp-socket.ts';
+import type { Cidr } from '../../net/cidr.ts';
+import { containsIp, formatCidr, hostPrefix } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
 
 export interface PeerKey {
   readonly prefix: Cidr;

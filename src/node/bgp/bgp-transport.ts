@@ -13,16 +13,16 @@
  *
  * bgp-listeners.ts, bgp-connection.ts and bgp-clock.ts are its parts.
  */
-import type { ConnectionId, SpeakerEvent, SpeakerOutput } from '../bgp/contract.ts';
-import { connectionId, peerName } from '../bgp/contract.ts';
-import type { PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
-import { bgpError, shutdownData } from '../bgp/wire/errors.ts';
-import { encodeNotification } from '../bgp/wire/message.ts';
-import { KernelError } from '../kernel/kernel.ts';
-import type { AcceptedTcp } from '../kernel/tcp-socket.ts';
-import type { Instant } from '../lib/clock.ts';
-import { monotonicNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
+import type { ConnectionId, SpeakerEvent, SpeakerOutput } from '../../bgp/contract.ts';
+import { connectionId, peerName } from '../../bgp/contract.ts';
+import type { PeerConfig, SpeakerConfig } from '../../bgp/peer-config.ts';
+import { bgpError, shutdownData } from '../../bgp/wire/errors.ts';
+import { encodeNotification } from '../../bgp/wire/message.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import type { AcceptedTcp } from '../../kernel/tcp-socket.ts';
+import type { Instant } from '../../lib/clock.ts';
+import { monotonicNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
 import { BgpClock } from './bgp-clock.ts';
 import type { BgpConnection, ConnectionListener } from './bgp-connection.ts';
 import { adoptConnection, dialConnection } from './bgp-connection.ts';

@@ -7,14 +7,14 @@
  *
  * Called by control-server.ts, for the agent and for the speaker that runs alone.
  */
-import type { PeerCommand, PeerName } from '../bgp/contract.ts';
-import type { ExplanationView, PeerView, RouteFilter } from '../bgp/observe/views.ts';
-import { nearMiss } from '../model/near-miss.ts';
-import type { Cidr } from '../net/cidr.ts';
-import { formatCidr, hostPrefix, parseInterfaceAddress, sameCidr } from '../net/cidr.ts';
-import { formatIp, parseIp } from '../net/ip.ts';
-import type { BgpControl, RouteQuestion } from './control-api.ts';
-import { MATCHES, ROUTES_PAGE_MAX } from './control-api.ts';
+import type { PeerCommand, PeerName } from '../../bgp/contract.ts';
+import type { ExplanationView, PeerView, RouteFilter } from '../../bgp/observe/views.ts';
+import { nearMiss } from '../../model/near-miss.ts';
+import type { Cidr } from '../../net/cidr.ts';
+import { formatCidr, hostPrefix, parseInterfaceAddress, sameCidr } from '../../net/cidr.ts';
+import { formatIp, parseIp } from '../../net/ip.ts';
+import type { BgpControl, RouteQuestion } from '../control-api.ts';
+import { MATCHES, ROUTES_PAGE_MAX } from '../control-api.ts';
 
 export interface Answer {
   readonly code: number;

@@ -8,20 +8,20 @@
  * family of ours) leaves the session out, with a problem that says so. Annotations (peer-settings.ts) come last. The
  * address fe80:: with the annotation muslin.io/interface is whoever answers there, with all families that we have.
  */
-import type { PeerConfig } from '../bgp/peer-config.ts';
-import { BGP_PORT, SPEAKER_DEFAULTS } from '../bgp/peer-config.ts';
-import type { PeerRoute } from '../felix/desired/desired.ts';
-import type { BgpPeer } from '../model/bgp-peer.ts';
-import { parsePeerAddress } from '../model/bgp-peer.ts';
-import type { Node } from '../model/node.ts';
-import { resourceTitle } from '../model/resource.ts';
-import { matches } from '../model/selector.ts';
-import { parseSelector } from '../model/selector-parser.ts';
-import type { Asn } from '../net/asn.ts';
-import { asn } from '../net/asn.ts';
-import { parseCidr } from '../net/cidr.ts';
-import type { Family, Ip } from '../net/ip.ts';
-import { formatIp, ip, isLinkLocal, sameIp } from '../net/ip.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
+import { BGP_PORT, SPEAKER_DEFAULTS } from '../../bgp/peer-config.ts';
+import type { PeerRoute } from '../../felix/desired/desired.ts';
+import type { BgpPeer } from '../../model/bgp-peer.ts';
+import { parsePeerAddress } from '../../model/bgp-peer.ts';
+import type { Node } from '../../model/node.ts';
+import { resourceTitle } from '../../model/resource.ts';
+import { matches } from '../../model/selector.ts';
+import { parseSelector } from '../../model/selector-parser.ts';
+import type { Asn } from '../../net/asn.ts';
+import { asn } from '../../net/asn.ts';
+import { parseCidr } from '../../net/cidr.ts';
+import type { Family, Ip } from '../../net/ip.ts';
+import { formatIp, ip, isLinkLocal, sameIp } from '../../net/ip.ts';
 import { missingFiltersProblem } from './bgp-policy.ts';
 import type { BgpResources, SecretReader, Self, WantedSession } from './bgp-resources.ts';
 import {

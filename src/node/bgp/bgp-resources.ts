@@ -3,17 +3,17 @@
  *
  * The resource feed fills BgpResources; speaker-configuration.ts makes a BgpSetup of it, with peer-sessions.ts and bgp-peers.ts.
  */
-import type { PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
-import type { PeerRoute } from '../felix/desired/desired.ts';
-import type { BgpConfiguration, EffectiveBgp } from '../model/bgp-configuration.ts';
-import type { BgpFilter } from '../model/bgp-filter.ts';
-import type { BgpPeer } from '../model/bgp-peer.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import type { Node } from '../model/node.ts';
-import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
-import type { Asn } from '../net/asn.ts';
-import type { InterfaceAddress } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
+import type { PeerConfig, SpeakerConfig } from '../../bgp/peer-config.ts';
+import type { PeerRoute } from '../../felix/desired/desired.ts';
+import type { BgpConfiguration, EffectiveBgp } from '../../model/bgp-configuration.ts';
+import type { BgpFilter } from '../../model/bgp-filter.ts';
+import type { BgpPeer } from '../../model/bgp-peer.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import type { Node } from '../../model/node.ts';
+import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
+import type { Asn } from '../../net/asn.ts';
+import type { InterfaceAddress } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
 
 export interface BgpResources {
   readonly nodes: ReadonlyMap<string, Node>;

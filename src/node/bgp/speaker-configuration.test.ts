@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { peerName } from '../bgp/contract.ts';
-import type { PeerConfig } from '../bgp/peer-config.ts';
-import type { BgpConfiguration } from '../model/bgp-configuration.ts';
-import type { BgpFilter } from '../model/bgp-filter.ts';
-import type { BgpPeer } from '../model/bgp-peer.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import type { Node } from '../model/node.ts';
-import { validateResource } from '../model/validate.ts';
-import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
-import { formatRouterId } from '../net/asn.ts';
-import { formatIp } from '../net/ip.ts';
+import { peerName } from '../../bgp/contract.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
+import type { BgpConfiguration } from '../../model/bgp-configuration.ts';
+import type { BgpFilter } from '../../model/bgp-filter.ts';
+import type { BgpPeer } from '../../model/bgp-peer.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import type { Node } from '../../model/node.ts';
+import { validateResource } from '../../model/validate.ts';
+import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
+import { formatRouterId } from '../../net/asn.ts';
+import { formatIp } from '../../net/ip.ts';
 import type { BgpResources, BgpSetup, SecretReader } from './bgp-resources.ts';
 import { speakerConfiguration } from './speaker-configuration.ts';
 

@@ -14,17 +14,17 @@
  * (Calico leaves such a name out, and so lets everything pass while a filter is being replaced.)
  */
 
-import type { Community, Policy, PolicyOperation, PolicyRule, PrefixCondition } from '../bgp/policy/policy-rules.ts';
-import { ACCEPT_ALL, DEFAULT_LOCAL_PREFERENCE, REJECT_ALL } from '../bgp/policy/policy-rules.ts';
-import { parseCommunity } from '../bgp/wire/communities.ts';
-import { assert } from '../lib/assert.ts';
-import type { EffectiveBgp } from '../model/bgp-configuration.ts';
-import type { BgpFilter, BgpFilterSpec } from '../model/bgp-filter.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import { resourceTitle } from '../model/resource.ts';
-import type { Cidr } from '../net/cidr.ts';
-import { cidr, compareCidr, containsCidr, familyOf, formatCidr } from '../net/cidr.ts';
-import type { Family } from '../net/ip.ts';
+import type { Community, Policy, PolicyOperation, PolicyRule, PrefixCondition } from '../../bgp/policy/policy-rules.ts';
+import { ACCEPT_ALL, DEFAULT_LOCAL_PREFERENCE, REJECT_ALL } from '../../bgp/policy/policy-rules.ts';
+import { parseCommunity } from '../../bgp/wire/communities.ts';
+import { assert } from '../../lib/assert.ts';
+import type { EffectiveBgp } from '../../model/bgp-configuration.ts';
+import type { BgpFilter, BgpFilterSpec } from '../../model/bgp-filter.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import { resourceTitle } from '../../model/resource.ts';
+import type { Cidr } from '../../net/cidr.ts';
+import { cidr, compareCidr, containsCidr, familyOf, formatCidr } from '../../net/cidr.ts';
+import type { Family } from '../../net/ip.ts';
 
 /** The filters of one session, in the order in which its BGPPeer names them. */
 export interface SessionFilters {

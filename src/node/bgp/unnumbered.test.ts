@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { instant } from '../lib/clock.ts';
-import { formatIp, ip } from '../net/ip.ts';
+import { instant } from '../../lib/clock.ts';
+import { formatIp, ip } from '../../net/ip.ts';
 import { chooseNeighbour, type Neighbour } from './unnumbered.ts';
 
 const at = (address: string, milliseconds: number): Neighbour => ({

@@ -5,13 +5,13 @@
  * started. An address that cannot be had is logged, and tried again until it can. A collector that comes later is told
  * of the sessions that were up before it. Nothing is loaded before it is wanted.
  */
-import type { MonitorEvent, PeerName } from '../bgp/contract.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/prng.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp } from '../net/ip.ts';
+import type { MonitorEvent, PeerName } from '../../bgp/contract.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/prng.ts';
+import type { Ip } from '../../net/ip.ts';
+import { formatIp } from '../../net/ip.ts';
+import type { BgpControl, Readiness } from '../control-api.ts';
 import type { BmpStation } from './bmp-station.ts';
-import type { BgpControl, Readiness } from './control-api.ts';
 import type { MetricsPlace, MetricsServer } from './metrics-server.ts';
 
 /** A port that another process holds is looked at again this often. */

@@ -7,15 +7,15 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { isBgpError } from '../bgp/wire/errors.ts';
-import { prefixesIn } from '../bgp/wire/nlri.ts';
-import type { Open } from '../bgp/wire/open.ts';
-import { decodeOpen } from '../bgp/wire/open.ts';
-import { UpdateDecoder } from '../bgp/wire/update.ts';
-import { ByteReader } from '../lib/bytes.ts';
-import { formatCidr } from '../net/cidr.ts';
-import type { Family } from '../net/ip.ts';
-import { formatIp, ipFromBytes } from '../net/ip.ts';
+import { isBgpError } from '../../bgp/wire/errors.ts';
+import { prefixesIn } from '../../bgp/wire/nlri.ts';
+import type { Open } from '../../bgp/wire/open.ts';
+import { decodeOpen } from '../../bgp/wire/open.ts';
+import { UpdateDecoder } from '../../bgp/wire/update.ts';
+import { ByteReader } from '../../lib/bytes.ts';
+import { formatCidr } from '../../net/cidr.ts';
+import type { Family } from '../../net/ip.ts';
+import { formatIp, ipFromBytes } from '../../net/ip.ts';
 
 export interface CollectedPeer {
   readonly sent: Open;

@@ -10,14 +10,14 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { MrtPath, MrtPeer } from '../bgp/observe/mrt.ts';
-import { encodePeerIndexTable, encodeRib, MRT_PEERS_MAX } from '../bgp/observe/mrt.ts';
-import type { DumpEntry } from '../bgp/observe/views.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import { routerIdFromIp } from '../net/asn.ts';
-import type { Ip } from '../net/ip.ts';
-import { ip, parseIp } from '../net/ip.ts';
-import type { BgpControl } from './control-api.ts';
+import type { MrtPath, MrtPeer } from '../../bgp/observe/mrt.ts';
+import { encodePeerIndexTable, encodeRib, MRT_PEERS_MAX } from '../../bgp/observe/mrt.ts';
+import type { DumpEntry } from '../../bgp/observe/views.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import { routerIdFromIp } from '../../net/asn.ts';
+import type { Ip } from '../../net/ip.ts';
+import { ip, parseIp } from '../../net/ip.ts';
+import type { BgpControl } from '../control-api.ts';
 
 /** Prefixes a turn of the loop: a few milliseconds. */
 const PAGE_PREFIXES = 500;
