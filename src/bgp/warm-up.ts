@@ -44,7 +44,7 @@ const TABLES: readonly Table[] = [
 ];
 
 /** The compiler's best comes after several thousand calls, most of which a table makes once for each set of attributes. */
-const ROUNDS = 6;
+const ROUNDS = 4;
 
 /**
  * Has a speaker live through the arrival and the loss of a large table, several times. A full garbage collection soon after would take away

@@ -31,6 +31,8 @@ export function gobgpDaemon(options: DaemonOptions): Daemon {
       const file = join(directory, 'gobgpd.toml');
       writeFileSync(file, configuration(options));
       const words = ['-f', file, '--api-hosts', '127.0.0.1:50051', '-p', '--pprof-disable', '-l', 'info'];
+      // It gets its routes only once it runs, and says End-of-RIB to whoever comes before that.
+      if (restarting) await ask(place.namespace, 'nft', CLOSED_DOOR);
       process = new Running(place.namespace, 'gobgpd', [...words, ...(restarting ? ['-r'] : [])]);
       const isUp = async (): Promise<boolean> => /AS: /.test(await gobgp('global'));
       await eventually('gobgp has an answer', isUp, async () => process?.log ?? '');
@@ -41,6 +43,7 @@ export function gobgpDaemon(options: DaemonOptions): Daemon {
       const own = async (): Promise<number> => (await tableSize(gobgp)) - (await acceptedFromNeighbours(gobgp));
       const isThere = async (): Promise<boolean> => (await own()) === originations.length;
       await eventually('gobgpd has all it is to originate', isThere, async () => `${await own()} routes`);
+      if (restarting) await ask(place.namespace, 'nft', 'delete table inet closed_door');
     },
     stop: async (signal) => process?.stop(signal),
     established: async (address) => {
@@ -61,6 +64,11 @@ export function gobgpDaemon(options: DaemonOptions): Daemon {
     diagnosis: async () => `${await gobgp('neighbor')}\n${process?.log ?? ''}`,
   };
 }
+
+/** Who dials is refused. */
+const CLOSED_DOOR =
+  'add table inet closed_door; add chain inet closed_door input { type filter hook input priority 0; }; ' +
+  'add rule inet closed_door input tcp dport 179 reject with tcp reset';
 
 function parse<Answer>(text: string): Answer | undefined {
   try {
