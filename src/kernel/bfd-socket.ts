@@ -21,6 +21,7 @@ import {
   interfaceName,
   pollReadable,
   receiveFrom,
+  SO_BINDTODEVICE,
   SO_RCVBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -32,7 +33,6 @@ import {
   socket,
 } from './system-calls.ts';
 
-const SO_BINDTODEVICE = 25;
 const IPPROTO_IP = 0;
 const IPPROTO_IPV6 = 41;
 const IP_TOS = 1;

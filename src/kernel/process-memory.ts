@@ -12,7 +12,7 @@ import { mapLargeBlocks, trimMalloc } from './system-calls.ts';
 type Collect = (options: {
   readonly type: 'major';
   readonly execution: 'sync';
-  readonly flavor: 'regular' | 'last-resort';
+  readonly flavor: 'last-resort';
 }) => void;
 
 /** Above what a socket's reading takes (64 kB), which comes and goes all the time. */
@@ -33,10 +33,5 @@ export function releaseFreeMemory(): void {
   const collect = runInNewContext('gc') as Collect; // V8's own, as the flag has put it there
   setFlagsFromString('--no-expose-gc');
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  trimMalloc();
-}
-
-/** Hands back what malloc holds, such as the compiler's working memory, and leaves V8's heap alone. A few ms. */
-export function trimMemory(): void {
   trimMalloc();
 }

@@ -11,7 +11,8 @@ import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { warmUp } from '../bgp/warm-up.ts';
 import { KernelError } from '../kernel/kernel.ts';
-import { holdLittleInReserve, releaseFreeMemory, trimMemory } from '../kernel/process-memory.ts';
+import { holdLittleInReserve, releaseFreeMemory } from '../kernel/process-memory.ts';
+import { trimMalloc } from '../kernel/system-calls.ts';
 import { monotonicNow, wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
@@ -69,7 +70,7 @@ export async function runStandalone({ configPath, socketPath }: StandaloneOption
     throw new StandaloneError('start', error.message);
   }
   process.on('SIGHUP', () => void reload(standalone, configPath, log));
-  setTimeout(trimMemory, COMPILER_MS).unref();
+  setTimeout(trimMalloc, COMPILER_MS).unref();
   process.stdout.write(`${readyLine(configuration)}\n`);
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);

@@ -8,6 +8,7 @@ import type { DumpEntry, NeighborView } from '../../bgp/observe/views.ts';
 import { INTERNAL_PEER } from '../../bgp/peer-config.ts';
 import type { Negotiated } from '../../bgp/session/negotiated.ts';
 import type { PathAttributes } from '../../bgp/wire/attributes.ts';
+import { PLAIN_ATTRIBUTES } from '../../bgp/wire/attributes.ts';
 import { NO_CAPABILITIES } from '../../bgp/wire/capabilities.ts';
 import type { Log } from '../../lib/log.ts';
 import { seededRandom } from '../../lib/prng.ts';
@@ -57,21 +58,9 @@ function up(address: string, more: Partial<Negotiated> = {}): MonitorEvent {
 
 function attributes(nextHop: string, asPath: readonly number[]): PathAttributes {
   return {
-    origin: 0,
+    ...PLAIN_ATTRIBUTES,
     asPath,
     nextHop: ip(nextHop),
-    linkLocalNextHop: undefined,
-    med: undefined,
-    localPreference: undefined,
-    atomicAggregate: false,
-    aggregator: undefined,
-    communities: [],
-    extendedCommunities: [],
-    largeCommunities: [],
-    originatorId: undefined,
-    clusterList: [],
-    onlyToCustomer: undefined,
-    unknown: [],
   };
 }
 
