@@ -10,6 +10,16 @@
 import { closeSync } from 'node:fs';
 import type { Family, Ip } from '../net/ip.ts';
 import { ip } from '../net/ip.ts';
+import {
+  CLASS_SELECTOR_6,
+  closingOnError,
+  IP_OPTIONS,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  NOTHING_PASSES,
+  TTL_MAX,
+  ttlFilter,
+} from './ip-socket.ts';
 import { KernelError } from './kernel.ts';
 import { decodeSocketAddress, encodeSocketAddress, SOCKET_ADDRESS_LENGTH } from './socket-address.ts';
 import {
@@ -33,18 +43,6 @@ import {
   socket,
 } from './system-calls.ts';
 
-const IPPROTO_IP = 0;
-const IPPROTO_IPV6 = 41;
-const IP_TOS = 1;
-const IP_TTL = 2;
-const IPV6_UNICAST_HOPS = 16;
-const IPV6_V6ONLY = 26;
-const IPV6_TCLASS = 67;
-
-/** What we send with, and what a packet from the same link still has. */
-export const TTL_MAX = 255;
-/** Class selector 6, network control: routers and queues let it pass before other traffic. */
-const NETWORK_CONTROL = 0xc0;
 /** Room for some thousand packets while the thread does not get to run. */
 const RECEIVE_BUFFER_LENGTH = 4 * 1024 * 1024;
 /** A control packet has 24 bytes, 56 with the longest authentication; the rest is cut off. */
@@ -114,9 +112,9 @@ export function openBfdSender({ localAddress, sourcePort, address, port, device 
   const { family } = address;
   const fd = openSocket(family, NOTHING_PASSES);
   closingOnError(fd, () => {
-    const { level, ttl, trafficClass } = OPTIONS[family];
+    const { level, ttl, trafficClass } = IP_OPTIONS[family];
     setSocketNumber(fd, level, ttl, TTL_MAX);
-    setSocketNumber(fd, level, trafficClass, NETWORK_CONTROL);
+    setSocketNumber(fd, level, trafficClass, CLASS_SELECTOR_6);
     if (device !== undefined) setSocketOption(fd, SOL_SOCKET, SO_BINDTODEVICE, new TextEncoder().encode(`${device}\0`));
     bind(fd, encodeSocketAddress({ address: localAddress, port: sourcePort, scope }));
   });
@@ -127,11 +125,6 @@ export function openBfdSender({ localAddress, sourcePort, address, port, device 
   };
 }
 
-const OPTIONS = {
-  4: { level: IPPROTO_IP, ttl: IP_TTL, trafficClass: IP_TOS },
-  6: { level: IPPROTO_IPV6, ttl: IPV6_UNICAST_HOPS, trafficClass: IPV6_TCLASS },
-};
-
 function openSocket(family: Family, filter: Uint8Array): number {
   const fd = socket(family === 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   closingOnError(fd, () => {
@@ -139,15 +132,6 @@ function openSocket(family: Family, filter: Uint8Array): number {
     if (family === 6) setSocketNumber(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   });
   return fd;
-}
-
-function closingOnError<Result>(fd: number, work: () => Result): Result {
-  try {
-    return work();
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
 }
 
 /** The answer of `work`; undefined when it fails with `code`. */
@@ -158,36 +142,4 @@ function ignoring<Result>(code: string, work: () => Result): Result | undefined 
     if (error instanceof KernelError && error.code === code) return undefined;
     throw error;
   }
-}
-
-/** Instructions of classic BPF: load a byte, jump unless it is at least so much, and return how much of the packet passes. */
-const BPF = { loadByte: 0x30, jumpIfAtLeast: 0x35, pass: 0x06 };
-/** From here offsets count from the IP header, wherever the packet begins for the socket (SKF_NET_OFF). */
-const FROM_IP_HEADER = -0x100000;
-const TTL_OFFSET = { 4: 8, 6: 7 } as const;
-const WHOLE_PACKET = 0xffff;
-
-function ttlFilter(family: Family, ttlMin: number): Uint8Array {
-  return program([
-    [BPF.loadByte, 0, 0, FROM_IP_HEADER + TTL_OFFSET[family]],
-    [BPF.jumpIfAtLeast, 0, 1, ttlMin],
-    [BPF.pass, 0, 0, WHOLE_PACKET],
-    [BPF.pass, 0, 0, 0],
-  ]);
-}
-
-/** For senders: whatever comes to their ports is not for us. */
-const NOTHING_PASSES = program([[BPF.pass, 0, 0, 0]]);
-
-/** struct sock_filter: the code, where to jump if true and if false, and a value. */
-function program(instructions: readonly (readonly [number, number, number, number])[]): Uint8Array {
-  const bytes = new Uint8Array(instructions.length * 8);
-  const view = new DataView(bytes.buffer);
-  for (const [index, [code, ifTrue, ifFalse, value]] of instructions.entries()) {
-    view.setUint16(index * 8, code, true);
-    view.setUint8(index * 8 + 2, ifTrue);
-    view.setUint8(index * 8 + 3, ifFalse);
-    view.setInt32(index * 8 + 4, value, true);
-  }
-  return bytes;
 }

@@ -10,6 +10,7 @@
 import { closeSync } from 'node:fs';
 import type { Ip } from '../net/ip.ts';
 import { ip } from '../net/ip.ts';
+import { IPPROTO_IPV6, TTL_MAX, ttlFilter } from './ip-socket.ts';
 import { KernelError } from './kernel.ts';
 import type { RouterMessageKind } from './router-advertisement.ts';
 import {
@@ -38,31 +39,18 @@ import {
   socket,
 } from './system-calls.ts';
 
-const IPPROTO_IPV6 = 41;
 const IPPROTO_ICMPV6 = 58;
 const ICMPV6_FILTER = 1;
 const IPV6_MULTICAST_HOPS = 18;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_ADD_MEMBERSHIP = 20;
 
-const HOP_LIMIT = 255;
 const ALL_NODES = ip('ff02::1');
 const ALL_ROUTERS = ip('ff02::2');
 /** More than an advertisement with many options has; the rest is cut off, which makes it malformed. */
 const MESSAGE_LENGTH_MAX = 1500;
 /** What is read in one turn of the event loop. */
 const MESSAGES_PER_TURN = 64;
-
-/**
- * Classic BPF: load the byte at SKF_NET_OFF (the IPv6 header) + 7, the hop limit; is it 255, pass all, else nothing. Each
- * line is a struct sock_filter: code (16 bits), jumps if true and false (8 bits each), value (32 bits).
- */
-const NEAR_ONLY = Uint8Array.of(
-  ...[0x30, 0, 0, 0, 7, 0, 0xf0, 0xff],
-  ...[0x15, 0, 0, 1, HOP_LIMIT, 0, 0, 0],
-  ...[0x06, 0, 0, 0, 0xff, 0xff, 0, 0],
-  ...[0x06, 0, 0, 0, 0, 0, 0, 0],
-);
 
 export interface RouterSocket {
   /** The device's index at the time of opening: a device that is made anew has another one. */
@@ -110,7 +98,7 @@ export function openRouterSocket(device: string, onMessage: (kind: RouterMessage
 }
 
 function setOptions(fd: number, device: string, index: number): void {
-  attachSocketFilter(fd, NEAR_ONLY);
+  attachSocketFilter(fd, ttlFilter(6, TTL_MAX));
   // A bit for each of the 256 types; a type whose bit is set is blocked.
   const types = new Uint32Array(8).fill(0xffffffff);
   for (const type of [ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT]) {
@@ -118,7 +106,7 @@ function setOptions(fd: number, device: string, index: number): void {
   }
   setSocketOption(fd, IPPROTO_ICMPV6, ICMPV6_FILTER, new Uint8Array(types.buffer));
   setSocketOption(fd, SOL_SOCKET, SO_BINDTODEVICE, new TextEncoder().encode(`${device}\0`));
-  setSocketNumber(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, HOP_LIMIT);
+  setSocketNumber(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, TTL_MAX);
   setSocketNumber(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0);
   // struct ipv6_mreq: group, interface index. Every host is in the group of all nodes.
   const membership = Uint8Array.of(...ALL_ROUTERS.bytes, ...new Uint8Array(Int32Array.of(index).buffer));

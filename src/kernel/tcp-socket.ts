@@ -9,11 +9,20 @@
  *
  * Source: linux/tcp.h, linux/in.h, linux/in6.h, man 7 tcp. Called by node/bgp/bgp-listeners.ts and bgp-connection.ts.
  */
-import { closeSync } from 'node:fs';
 import type { Cidr } from '../net/cidr.ts';
 import { formatCidr, hostPrefix } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { unmapIp } from '../net/ip.ts';
+import {
+  CLASS_SELECTOR_6,
+  closingOnError,
+  IP_OPTIONS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  TTL_MAX,
+  TTL_OFFSET,
+} from './ip-socket.ts';
 import { KernelError } from './kernel.ts';
 import { decodeSocketAddress, encodeSocketAddress, SOCKET_ADDRESS_LENGTH } from './socket-address.ts';
 import {
@@ -37,30 +46,14 @@ import {
 } from './system-calls.ts';
 
 const SO_REUSEADDR = 2;
-const IPPROTO_IP = 0;
 const IPPROTO_TCP = 6;
-const IPPROTO_IPV6 = 41;
 const IP_BIND_ADDRESS_NO_PORT = 24;
-const IPV6_V6ONLY = 26;
 const TCP_NODELAY = 1;
 const TCP_SAVE_SYN = 27;
 const TCP_SAVED_SYN = 28;
 const TCP_MD5SIG_EXT = 32;
 const TCP_MD5SIG_FLAG_PREFIX = 1;
 
-/** The same options under each family's names: IP_TTL/IPV6_UNICAST_HOPS, IP_MINTTL/IPV6_MINHOPCOUNT, IP_TOS/IPV6_TCLASS. */
-const OPTIONS: Readonly<Record<Family, { level: number; ttl: number; ttlMin: number; trafficClass: number }>> = {
-  4: { level: IPPROTO_IP, ttl: 2, ttlMin: 21, trafficClass: 1 },
-  6: { level: IPPROTO_IPV6, ttl: 16, ttlMin: 73, trafficClass: 67 },
-};
-
-/** Where the TTL or hop limit stands in the header. */
-const TTL_OFFSET: Readonly<Record<Family, number>> = { 4: 8, 6: 7 };
-
-/** The greatest TTL there is. */
-const TTL_MAX = 255;
-/** CS6, internetwork control (RFC 4594 section 3.2), in the upper six bits: routing goes before what it routes. */
-const CLASS_SELECTOR_6 = 0xc0;
 /** struct tcp_md5sig: an address's 128 bytes, flags, prefix length, key length, interface index, key. */
 const MD5SIG_LENGTH = 216;
 const MD5SIG_ADDRESS_LENGTH = 128;
@@ -156,7 +149,7 @@ export function synHops(fd: number, family: Family): number {
 
 /** Lets in only what comes from at most `hops` hops away; undefined for any distance. */
 export function setTtlSecurity(fd: number, family: Family, hops: number | undefined): void {
-  const { level, ttlMin } = OPTIONS[family];
+  const { level, ttlMin } = IP_OPTIONS[family];
   setSocketNumber(fd, level, ttlMin, hops === undefined ? 0 : TTL_MAX + 1 - hops);
 }
 
@@ -198,19 +191,10 @@ export function localAddressOf(fd: number): Ip | undefined {
 function openTcp(family: Family): number {
   const fd = socket(family === 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   return closingOnError(fd, () => {
-    const { level, ttl, trafficClass } = OPTIONS[family];
+    const { level, ttl, trafficClass } = IP_OPTIONS[family];
     setSocketNumber(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     setSocketNumber(fd, level, ttl, TTL_MAX);
     setSocketNumber(fd, level, trafficClass, CLASS_SELECTOR_6);
     return fd;
   });
-}
-
-function closingOnError<Result>(fd: number, work: () => Result): Result {
-  try {
-    return work();
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
 }
