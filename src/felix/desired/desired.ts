@@ -8,16 +8,11 @@
 import type { Cidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
 import { ip } from '../../net/ip.ts';
+import type { EndpointPolicy, FloatingIp, PolicyChanges } from './policy.ts';
+import type { Provenance } from './provenance.ts';
 
 /** The IPv4 gateway that every container has; no device bears it. */
 export const WORKLOAD_GATEWAY = ip('169.254.1.1');
-
-/** Who asked for it: "WorkloadEndpoint default/a1", "BGP peer 192.168.100.101". */
-export interface Provenance {
-  readonly origin: string;
-  /** "pools.yaml:3", where the resource came from a file. */
-  readonly source?: string;
-}
 
 /** A container on this host, with the host end of its veth. */
 export interface DesiredEndpoint {
@@ -25,6 +20,10 @@ export interface DesiredEndpoint {
   readonly deviceName: string;
   /** Host prefixes (/32, /128) that are reached through the device and that it may send from. */
   readonly addresses: readonly Cidr[];
+  readonly policy: EndpointPolicy;
+  readonly floatingIps: readonly FloatingIp[];
+  /** Prefixes that it may send from besides its own, where the operator allows that at all. */
+  readonly allowedSources: readonly Cidr[];
   readonly provenance: Provenance;
 }
 
@@ -70,6 +69,7 @@ export interface DesiredChanges {
   readonly endpoints: ReadonlyMap<string, DesiredEndpoint | undefined>;
   /** By destination in text. */
   readonly routes: ReadonlyMap<string, DesiredRoute | undefined>;
+  readonly policy: PolicyChanges;
   /** All announcements, when any of them changed. */
   readonly announcements: readonly Announcement[] | undefined;
 }
