@@ -5,7 +5,8 @@
  * one line that an editor can jump to: `pools.yaml:7:9: spec.cidr: "10.0.0.1/8" has host bits set; write 10.0.0.0/8`.
  *
  * The annotation muslin.io/source records where an applied object came from: `withSource` sets it to FILE:LINE for a named
- * file, and it counts as part of the object, so that explanations name the place where the text stands now. Text
+ * file, and it counts as part of the object, so that explanations name the place where the text stands now; beside it
+ * stand the lines of the rules that the object has. Text
  * from stdin has no such place: there the annotation is what the document says, or else stays what it was in the store.
  * So `get -o yaml | apply -f -` changes nothing.
  */
@@ -13,7 +14,7 @@ import { isJsonObject } from '../lib/json.ts';
 import type { Kind } from './kind.ts';
 import type { AnyResource } from './kinds.ts';
 import { KINDS } from './kinds.ts';
-import { SOURCE_ANNOTATION } from './metadata.ts';
+import { RULE_LINES_ANNOTATION, SOURCE_ANNOTATION } from './metadata.ts';
 import type { Path, Problem } from './problem.ts';
 import { formatPath, quote } from './problem.ts';
 import { resourceTitle } from './resource.ts';
@@ -33,7 +34,14 @@ export interface SourceResource {
   readonly kind: Kind;
   /** "FILE:LINE" of the resource's first line. */
   readonly source: string;
+  /** The lines of a policy's rules, by direction; undefined for what has no rules. */
+  readonly ruleLines: RuleLines | undefined;
 }
+
+/** As RULE_LINES_ANNOTATION holds them, in JSON. */
+type RuleLines = Partial<Record<(typeof DIRECTIONS)[number], readonly number[]>>;
+
+const DIRECTIONS = ['ingress', 'egress'] as const;
 
 export type DocumentsParse =
   | {
@@ -90,7 +98,7 @@ export function parseDocuments(
       const earlier = sources.get(keyOf(resource));
       if (earlier !== undefined) problems.push(`${source}: ${resourceTitle(resource)} is already at ${earlier}`);
       sources.set(keyOf(resource), source);
-      resources.push({ resource, kind, source });
+      resources.push({ resource, kind, source, ruleLines: ruleLinesOf(raw, document, path) });
     }
   }
   return problems.length > 0
@@ -99,9 +107,25 @@ export function parseDocuments(
 }
 
 /** The resource with its origin recorded. */
-export function withSource({ resource, source }: SourceResource): AnyResource {
-  const annotations = { ...resource.metadata.annotations, [SOURCE_ANNOTATION]: source };
+export function withSource({ resource, source, ruleLines }: SourceResource): AnyResource {
+  const annotations = {
+    ...resource.metadata.annotations,
+    [SOURCE_ANNOTATION]: source,
+    ...(ruleLines && { [RULE_LINES_ANNOTATION]: JSON.stringify(ruleLines) }),
+  };
   return { ...resource, metadata: { ...resource.metadata, annotations } };
+}
+
+function ruleLinesOf(raw: unknown, document: YamlDocument, path: Path): RuleLines | undefined {
+  const spec = isJsonObject(raw) ? raw['spec'] : undefined;
+  if (!isJsonObject(spec)) return undefined;
+  const lines: RuleLines = {};
+  for (const direction of DIRECTIONS) {
+    const rules = spec[direction];
+    if (!Array.isArray(rules) || rules.length === 0) continue;
+    lines[direction] = rules.map((_, index) => document.positionOf([...path, 'spec', direction, index], 'value').line);
+  }
+  return Object.keys(lines).length === 0 ? undefined : lines;
 }
 
 function otherNamespace({ metadata }: AnyResource, namespace: string | undefined): Problem | undefined {

@@ -190,7 +190,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   vxlanPort: 4789,
   vxlanVNI: 4096,
   deviceRouteProtocol: 3,
-  defaultEndpointToHostAction: 'Drop',
+  defaultEndpointToHostAction: 'Accept',
   ipv4NormalRoutePriority: 1024,
   ipv6ElevatedRoutePriority: 512,
   workloadSourceSpoofing: 'Disabled',

@@ -141,7 +141,8 @@ export const FELIX_PARAMETERS = {
   // The packet filter, by iptables or nftables.
   iptablesBackend: row(wordField(['Auto', 'Legacy', 'NFT']), 'Auto'),
   chainInsertMode: row(wordField(['Insert', 'Append']), 'Insert'),
-  defaultEndpointToHostAction: row(wordField(['Drop', 'Accept', 'Return']), 'Drop'),
+  // Felix' own default is Drop, that of all of Calico's manifests Accept; what people know is the latter.
+  defaultEndpointToHostAction: row(wordField(['Drop', 'Accept', 'Return']), 'Accept'),
   iptablesFilterAllowAction: row(allow, 'Accept'),
   iptablesMangleAllowAction: row(allow, 'Accept'),
   iptablesFilterDenyAction: row(deny, 'Drop'),

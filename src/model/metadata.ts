@@ -12,6 +12,24 @@ import { quote } from './problem.ts';
 /** Where an object that was applied from a file came from: "FILE:LINE". */
 export const SOURCE_ANNOTATION = 'muslin.io/source';
 
+/**
+ * Of a policy: the line in its file at which each of its rules begins, as JSON: {"ingress":[12,15],"egress":[20]}. The file
+ * is that of SOURCE_ANNOTATION.
+ */
+export const RULE_LINES_ANNOTATION = 'muslin.io/rule-lines';
+
+/** Of a container: outside addresses that lead to it, as JSON: ["203.0.113.7"]. Calico's. */
+export const FLOATING_IPS_ANNOTATION = 'cni.projectcalico.org/floatingIPs';
+
+/** Of a container: prefixes that it may send from besides its own addresses, as JSON: ["10.9.0.0/16"]. Calico's. */
+export const ALLOWED_SOURCES_ANNOTATION = 'cni.projectcalico.org/allowedSourcePrefixes';
+
+/** Of a container: "true" where it speaks with its floating address to whoever is outside of the pools. */
+export const FLOATING_IP_OUTGOING_ANNOTATION = 'muslin.io/floating-ip-outgoing';
+
+/** Of a container: "true" where its floating addresses are announced though no exported pool has them. */
+export const FLOATING_IP_ANNOUNCE_ANNOTATION = 'muslin.io/floating-ip-announce';
+
 /** Kubernetes' limit for all annotations of an object together. */
 const ANNOTATIONS_LENGTH_MAX = 256 * 1024;
 

@@ -31,6 +31,11 @@ export function protocolName(protocol: Protocol): ProtocolName | undefined {
   return NAMES.find((name) => NUMBERS[name] === protocol);
 }
 
+/** The number that the header of IP has for it. */
+export function protocolNumber(protocol: Protocol): number {
+  return typeof protocol === 'string' ? NUMBERS[protocol] : protocol;
+}
+
 export function hasPorts(protocol: Protocol): boolean {
   const name = protocolName(protocol);
   return name === 'TCP' || name === 'UDP' || name === 'SCTP';

@@ -39,6 +39,11 @@ export function parseResourceKey(key: string): ResourceId | undefined {
   return second === undefined ? { kind, name: first } : { kind, namespace: first, name: second };
 }
 
+/** For people, and to tell resources of several kinds apart: "NetworkPolicy shop/db", "Tier security". */
+export function formatResourceId({ kind, namespace, name }: ResourceId): string {
+  return namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+}
+
 /** The name of a block: its canonical cidr with dashes, "172-17-8-0-24". No two prefixes share one. */
 export function cidrName(cidr: string): string {
   return cidr.replaceAll(/[.:/]/g, '-');

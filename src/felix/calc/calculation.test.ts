@@ -13,6 +13,8 @@ import { formatIp, ip } from '../../net/ip.ts';
 import type { DesiredRoute, Gateway } from '../desired/desired.ts';
 import { Calculation } from './calculation.ts';
 import { endpointId } from './local-endpoints.ts';
+import type { Step } from './states.suite.ts';
+import { toldInVain, WAYS } from './states.suite.ts';
 
 type Fact =
   | { readonly resource: AnyResource; readonly name: string }
@@ -207,60 +209,25 @@ const CASES: { name: string; facts: Fact[]; expected: string[] }[] = [
   },
 ];
 
-const EXPANDERS: { name: string; run: (facts: Fact[]) => string[] }[] = [
-  { name: 'forwards', run: (facts) => run(facts.map((fact) => [fact, true])) },
-  { name: 'backwards', run: (facts) => run([...facts].reverse().map((fact) => [fact, true])) },
-  {
-    name: 'one by one',
-    run: (facts) =>
-      run(
-        facts.map((fact) => [fact, true]),
-        'look at each',
-      ),
-  },
-  {
-    name: 'twice',
-    run: (facts) =>
-      run(
-        [...facts, ...facts].map((fact) => [fact, true]),
-        'look at each',
-      ),
-  },
-  {
-    name: 'taken back and told again',
-    run: (facts) =>
-      run(
-        [
-          ...facts.map((fact) => [fact, true] as const),
-          ...facts.map((fact) => [fact, false] as const),
-          ...[...facts].reverse().map((fact) => [fact, true] as const),
-        ],
-        'look at each',
-      ),
-  },
-];
-
-function run(steps: readonly (readonly [Fact, boolean])[], look?: 'look at each'): string[] {
+function run(steps: readonly Step<Fact>[]): string[] {
   const calculation = new Calculation('host-a');
   const collected = new Collected();
-  for (const [fact, present] of steps) {
-    tell(calculation, fact, present);
-    if (look !== undefined) collected.take(calculation);
+  for (const step of [...steps, 'look' as const]) {
+    if (step === 'look') collected.take(calculation);
+    else tell(calculation, step.fact, step.present);
   }
-  collected.take(calculation);
   return collected.text();
 }
 
 describe('the calculation', () => {
   for (const { name, facts, expected } of CASES) {
-    for (const expander of EXPANDERS) {
-      it(`${name} (${expander.name})`, () => {
-        assert.deepEqual(expander.run(facts), expected);
+    for (const way of WAYS) {
+      it(`${name} (${way.name})`, () => {
+        assert.deepEqual(run(way.steps(facts)), expected);
       });
     }
     it(`${name}: nothing is left when all facts are gone`, () => {
-      const steps = [...facts.map((fact) => [fact, true] as const), ...facts.map((fact) => [fact, false] as const)];
-      assert.deepEqual(run(steps, 'look at each'), []);
+      assert.deepEqual(run(toldInVain(facts)), []);
     });
   }
 

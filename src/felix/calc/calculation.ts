@@ -5,16 +5,21 @@
  * its output is a function of what is true now. It reads no clock, awaits nothing and never fails; a resource that
  * makes no sense yet (an endpoint without a device) asks for nothing.
  *
+ *   policies, profiles, sets, labels ─► policy calculation ─► policy, beside the endpoints
  *   WorkloadEndpoint ─► local endpoint ─► endpoint, device routes ─┐
+ *   floating addresses ─► endpoint, device routes ─────────────────┤
  *   IPAMBlock, BlockAffinity ─► own blocks ─► blackholes ──────────┼─► routes (lowest rank wins)
  *   BGP best paths, ways to peers ─► gateway routes ───────────────┘
- *   own blocks, borrowed addresses, IPPool ─► announcements
+ *   own blocks, borrowed and floating addresses, IPPool ─► announcements
  *
  * The node agent calls `update…` as events come and `takeChanges` once a pass.
  */
+import { sameJson } from '../../lib/json.ts';
 import type { BlockAffinity } from '../../model/block-affinity.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
 import type { IpamBlock } from '../../model/ipam-block.ts';
+import type { AnyResource } from '../../model/kinds.ts';
+import type { Node } from '../../model/node.ts';
 import { resourceTitle } from '../../model/resource.ts';
 import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
 import type { Cidr } from '../../net/cidr.ts';
@@ -32,26 +37,48 @@ import type {
 } from '../desired/desired.ts';
 import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
 import { Candidates } from './candidates.ts';
+import type { LocalEndpoint } from './local-endpoints.ts';
 import { localEndpoint } from './local-endpoints.ts';
+import { fixedSets } from './policy/fixed-sets.ts';
+import type { FloatingIps } from './policy/floating-ips.ts';
+import { FloatingIpClaims, NO_FLOATING_IPS } from './policy/floating-ips.ts';
+import { PolicyCalculation } from './policy/policy-calculation.ts';
 import { sourceOf } from './provenance.ts';
 
 /**
  * Whose route holds when several want one destination: a container that is here beats any hearsay, and so does the way to a
- * peer that somebody wrote down, since what a peer says of the way to itself may lead back to it.
+ * peer that somebody wrote down, since what a peer says of the way to itself may lead back to it. An outside address leads to a
+ * container only where it is nobody's own.
  */
-const RANK = { device: 0, peer: 1, gateways: 2, blackhole: 3 } as const;
+const RANK = { device: 0, peer: 1, floating: 2, gateways: 3, blackhole: 4 } as const;
+
+/** What an operator can choose of the calculation, from FelixConfiguration. */
+export interface CalculationSettings {
+  readonly floatingIps: boolean;
+  /** Addresses and prefixes of hosts that are no nodes, but send us tunnelled packets. */
+  readonly externalNodes: readonly string[];
+}
 
 export class Calculation {
   readonly #node: string;
+  readonly #policy: PolicyCalculation;
+  readonly #local = new Map<string, LocalEndpoint>();
+  readonly #floatingIps = new FloatingIpClaims();
+  /** Endpoints as they were last told, and those that may differ from that. */
   readonly #endpoints = new Map<string, DesiredEndpoint>();
-  readonly #changedEndpoints = new Set<string>();
+  readonly #endpointsMayDiffer = new Set<string>();
   readonly #pools = new Map<string, IpPool>();
+  readonly #nodes = new Map<string, Node>();
+  #settings: CalculationSettings = { floatingIps: false, externalNodes: [] };
+  #fixedSetsMayDiffer = true;
   readonly #blocks = new Map<string, IpamBlock>();
   /** State of our own affinities by block. */
   readonly #affinities = new Map<string, BlockAffinity>();
   /** The destination of each block's blackhole, as it was last asked for. */
   readonly #blackholes = new Map<string, string>();
   readonly #routes = new Candidates<DesiredRoute>();
+  /** The outside addresses that each endpoint here has a route for. */
+  readonly #floatingRoutes = new Map<string, readonly Cidr[]>();
   #peerRoutes: ReadonlyMap<string, PeerRoute> = new Map();
   /** What was last told; undefined until something was: that there is nothing to announce must be told once, too. */
   #announced: ReadonlySet<string> | undefined;
@@ -59,32 +86,57 @@ export class Calculation {
 
   constructor(node: string) {
     this.#node = node;
+    this.#policy = new PolicyCalculation(node);
     this.#routes.set(formatCidr(hostPrefix(WORKLOAD_GATEWAY)), 'gateway', RANK.device, gatewayRoute());
   }
 
+  setSettings(settings: CalculationSettings): void {
+    const floatingIpsDiffer = settings.floatingIps !== this.#settings.floatingIps;
+    this.#settings = settings;
+    this.#fixedSetsMayDiffer = true;
+    if (floatingIpsDiffer) for (const id of this.#floatingIps.claimants()) this.#updateFloatingRoutes(id);
+  }
+
+  /**
+   * Tiers, policies of all kinds, profiles, namespaces, network sets and host endpoints; others are passed over. `key` is
+   * "KIND name" or "KIND namespace/name".
+   */
+  updatePolicyResource(key: string, resource: AnyResource | undefined): void {
+    this.#policy.updateResource(key, resource);
+  }
+
+  /** Rules of what is in force here that are left out because they cannot be enforced as they are meant, by title. */
+  rulesLeftOut(): ReadonlyMap<string, readonly string[]> {
+    return this.#policy.leftOut();
+  }
+
+  /** A container of any host: those elsewhere are members of sets. */
   updateEndpoint(id: string, resource: WorkloadEndpoint | undefined): void {
-    const before = this.#endpoints.get(id);
+    this.#policy.updateWorkload(id, resource);
+    for (const concerned of this.#floatingIps.update(id, resource)) this.#updateFloatingRoutes(concerned);
+    const before = this.#local.get(id);
     const endpoint = resource === undefined ? undefined : localEndpoint(resource, this.#node);
-    if (before === undefined && endpoint === undefined) return;
-    if (endpoint === undefined) this.#endpoints.delete(id);
-    else this.#endpoints.set(id, endpoint);
-    this.#changedEndpoints.add(id);
+    if (sameJson(before, endpoint)) return;
+    if (endpoint === undefined) this.#local.delete(id);
+    else this.#local.set(id, endpoint);
+    this.#endpointsMayDiffer.add(id);
     this.#announcementsMayDiffer = true;
-    const wanted = new Set((endpoint?.addresses ?? []).map(formatCidr));
-    for (const address of before?.addresses ?? []) {
-      if (!wanted.has(formatCidr(address))) this.#routes.set(formatCidr(address), id, RANK.device, undefined);
-    }
-    for (const destination of endpoint?.addresses ?? []) {
-      const { deviceName, provenance } = endpoint as DesiredEndpoint; // addresses come from an endpoint that is there
-      const target = { kind: 'device', deviceName } as const;
-      this.#routes.set(formatCidr(destination), id, RANK.device, { destination, target, provenance });
-    }
+    this.#setDeviceRoutes(id, RANK.device, before?.addresses ?? [], endpoint?.addresses ?? [], endpoint);
+    this.#updateFloatingRoutes(id);
   }
 
   updatePool(name: string, pool: IpPool | undefined): void {
     if (pool === undefined) this.#pools.delete(name);
     else this.#pools.set(name, pool);
     this.#announcementsMayDiffer = true;
+    this.#fixedSetsMayDiffer = true;
+  }
+
+  /** A host of the network, this one too. */
+  updateNode(name: string, node: Node | undefined): void {
+    if (node === undefined) this.#nodes.delete(name);
+    else this.#nodes.set(name, node);
+    this.#fixedSetsMayDiffer = true;
   }
 
   updateBlock(name: string, block: IpamBlock | undefined): void {
@@ -129,9 +181,72 @@ export class Calculation {
 
   /** What has changed since the last call. */
   takeChanges(): DesiredChanges {
-    const endpoints = new Map([...this.#changedEndpoints].map((id) => [id, this.#endpoints.get(id)] as const));
-    this.#changedEndpoints.clear();
-    return { endpoints, routes: this.#routes.takeChanges(), announcements: this.#takeAnnouncements() };
+    this.#takeFixedSets();
+    const { changes: policy, workloads } = this.#policy.takeChanges();
+    for (const id of workloads) this.#endpointsMayDiffer.add(id);
+    const endpoints = this.#takeEndpoints();
+    return { endpoints, policy, routes: this.#routes.takeChanges(), announcements: this.#takeAnnouncements() };
+  }
+
+  #takeFixedSets(): void {
+    if (!this.#fixedSetsMayDiffer) return;
+    this.#fixedSetsMayDiffer = false;
+    const { externalNodes } = this.#settings;
+    this.#policy.setFixed(fixedSets({ pools: this.#pools.values(), nodes: this.#nodes.values(), externalNodes }));
+  }
+
+  #takeEndpoints(): Map<string, DesiredEndpoint | undefined> {
+    const changes = new Map<string, DesiredEndpoint | undefined>();
+    for (const id of this.#endpointsMayDiffer) {
+      const local = this.#local.get(id);
+      const { floatingIps } = this.#floatingIpsOf(id);
+      const endpoint = local && { ...local, policy: this.#policy.policyOf(id), floatingIps };
+      if (sameJson(this.#endpoints.get(id), endpoint)) continue;
+      if (endpoint === undefined) this.#endpoints.delete(id);
+      else this.#endpoints.set(id, endpoint);
+      changes.set(id, endpoint);
+    }
+    this.#endpointsMayDiffer.clear();
+    return changes;
+  }
+
+  #floatingIpsOf(id: string): FloatingIps {
+    return this.#settings.floatingIps ? this.#floatingIps.of(id) : NO_FLOATING_IPS;
+  }
+
+  /** The outside addresses that lead to an endpoint may be others, or lead to another device. */
+  #updateFloatingRoutes(id: string): void {
+    const local = this.#local.get(id);
+    const before = this.#floatingRoutes.get(id) ?? [];
+    const after =
+      local === undefined ? [] : this.#floatingIpsOf(id).floatingIps.map((each) => hostPrefix(each.external));
+    if (before.length === 0 && after.length === 0) return;
+    if (after.length === 0) this.#floatingRoutes.delete(id);
+    else this.#floatingRoutes.set(id, after);
+    this.#setDeviceRoutes(id, RANK.floating, before, after, local);
+    this.#endpointsMayDiffer.add(id);
+    this.#announcementsMayDiffer = true;
+  }
+
+  /** Routes out of an endpoint's device, in the place of those before; the endpoint is there when it has any. */
+  #setDeviceRoutes(
+    id: string,
+    rank: typeof RANK.device | typeof RANK.floating,
+    before: readonly Cidr[],
+    after: readonly Cidr[],
+    endpoint: LocalEndpoint | undefined,
+  ): void {
+    const source = rank === RANK.device ? id : `floating ${id}`;
+    const wanted = new Set(after.map(formatCidr));
+    for (const destination of before) {
+      if (!wanted.has(formatCidr(destination))) this.#routes.set(formatCidr(destination), source, rank, undefined);
+    }
+    if (endpoint === undefined) return;
+    const { deviceName, provenance } = endpoint;
+    for (const destination of after) {
+      const target = { kind: 'device', deviceName } as const;
+      this.#routes.set(formatCidr(destination), source, rank, { destination, target, provenance });
+    }
   }
 
   #updateBlackhole(name: string): void {
@@ -163,25 +278,38 @@ export class Calculation {
     if (!this.#announcementsMayDiffer) return undefined;
     this.#announcementsMayDiffer = false;
     const announcements = this.#announcements();
-    const announced = new Set(announcements.map(({ prefix }) => formatCidr(prefix)));
+    const announced = new Set(
+      announcements.map(({ prefix, deviceName = '' }) => `${formatCidr(prefix)} ${deviceName}`),
+    );
     const before = this.#announced;
     this.#announced = announced;
     const same = before?.size === announced.size && announced.isSubsetOf(before);
     return same ? undefined : announcements;
   }
 
-  /** Our blocks, and single addresses that we hold in other hosts' blocks; only what a pool lets out. */
+  /** Our blocks, and single addresses that we hold in other hosts' blocks; only what a pool lets out, or an endpoint asks for. */
   #announcements(): Announcement[] {
     const blocks = [...this.#blocks.values()].flatMap((block) => this.#ownBlock(block) ?? []);
+    const single = [...this.#local.values()].flatMap(({ id, addresses, deviceName, provenance }) => {
+      const floating = this.#floatingRoutes.get(id) ?? [];
+      const isForced = this.#floatingIpsOf(id).announce;
+      return [
+        ...addresses.map((prefix) => ({ prefix, deviceName, provenance, isForced: false })),
+        ...floating.map((prefix) => ({ prefix, deviceName, provenance, isForced })),
+      ];
+    });
     const inBlock = (prefix: Cidr) => blocks.some((block) => containsCidr(block.prefix, prefix));
-    const borrowed = [...this.#endpoints.values()].flatMap(({ addresses, deviceName, provenance }) =>
-      addresses.filter((prefix) => !inBlock(prefix)).map((prefix) => ({ prefix, deviceName, provenance })),
-    );
     const exported = [...this.#pools.values()]
       .filter((pool) => !pool.spec.disableBGPExport)
       .map((pool) => pool.spec.cidr);
     const pools = exported.flatMap((text) => parseCidr(text) ?? []);
-    return [...blocks, ...borrowed].filter(({ prefix }) => pools.some((pool) => containsCidr(pool, prefix)));
+    const isExported = (prefix: Cidr) => pools.some((pool) => containsCidr(pool, prefix));
+    return [
+      ...blocks.filter(({ prefix }) => isExported(prefix)),
+      ...single
+        .filter(({ prefix, isForced }) => isForced || (isExported(prefix) && !inBlock(prefix)))
+        .map(({ prefix, deviceName, provenance }) => ({ prefix, deviceName, provenance })),
+    ];
   }
 }
 

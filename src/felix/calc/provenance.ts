@@ -5,7 +5,7 @@
  */
 import { SOURCE_ANNOTATION } from '../../model/metadata.ts';
 import type { Metadata } from '../../model/resource.ts';
-import type { Provenance } from '../desired/desired.ts';
+import type { Provenance } from '../desired/provenance.ts';
 
 export function sourceOf(origin: string, metadata: Metadata): Provenance {
   const source = metadata.annotations?.[SOURCE_ANNOTATION];
