@@ -8,6 +8,8 @@
  * Invariant: `differing` holds exactly the keys whose desired and actual values are not equal. It is kept up to date at
  * each change, so the cost of asking is the number of differences, not the number of objects.
  */
+import { setOrDelete } from './set-or-delete.ts';
+
 export class Delta<Value> {
   readonly #desired = new Map<string, Value>();
   readonly #actual = new Map<string, Value>();
@@ -72,9 +74,4 @@ export class Delta<Value> {
     if (same) this.#differing.delete(key);
     else this.#differing.add(key);
   }
-}
-
-function setOrDelete<Value>(map: Map<string, Value>, key: string, value: Value | undefined): void {
-  if (value === undefined) map.delete(key);
-  else map.set(key, value);
 }

@@ -22,6 +22,9 @@ const A1: DesiredEndpoint = {
   id: 'default/a1',
   deviceName: 'calia1',
   addresses: [cidr('172.17.8.2/32')],
+  policy: { tiers: [], profiles: [] },
+  floatingIps: [],
+  allowedSources: [],
   provenance,
 };
 const ROUTE_A1: DesiredRoute = {
@@ -56,6 +59,7 @@ function desire(endpoints: DesiredEndpoint[], routes: DesiredRoute[]): DesiredCh
     routes: new Map(
       routes.map((route) => [`${route.destination.address.bytes.join('.')}/${route.destination.length}`, route]),
     ),
+    policy: { sets: new Map(), policies: new Map(), profiles: new Map(), hostEndpoints: new Map() },
     announcements: undefined,
   };
 }

@@ -5,8 +5,10 @@
  * same on a host with one container and on one with a thousand. Each change says what it means for routes: whether only those
  * out of one device need another look, or all, because a way to other hosts has changed.
  */
+import type { Ip } from '../../net/ip.ts';
 import { formatIp } from '../../net/ip.ts';
 import type { Address, IfIndex, Link } from '../../net/kernel-objects.ts';
+import type { HostDevice } from './filter/host-devices.ts';
 import { isWorkloadDevice } from './ownership.ts';
 
 export interface InterfaceChanges {
@@ -37,6 +39,16 @@ export class Interfaces {
 
   addresses(): IterableIterator<Address> {
     return this.#addresses.values();
+  }
+
+  /** The devices that are no container's, with their addresses. */
+  hostDevices(): HostDevice[] {
+    const byIndex = new Map<IfIndex, { name: string; addresses: Ip[] }>();
+    for (const { index, name } of this.#byIndex.values()) {
+      if (!isWorkloadDevice(name)) byIndex.set(index, { name, addresses: [] });
+    }
+    for (const { index, address } of this.#addresses.values()) byIndex.get(index)?.addresses.push(address);
+    return [...byIndex.values()];
   }
 
   /** Takes a complete reading. */
