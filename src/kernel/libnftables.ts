@@ -19,9 +19,15 @@ interface NftResult {
   readonly errors: string;
 }
 
+/**
+ * What to do with commands: carry them out; only ask nft and the kernel whether they would; list as JSON, without or with
+ * what changes by itself (counters).
+ */
+export type NftMode = 'apply' | 'check' | 'list' | 'listCounters';
+
 /** One way to run nft, in the namespace that the calling thread is in. */
 export interface NftEngine {
-  run(commands: string, json: boolean): NftResult;
+  run(commands: string, mode: NftMode): NftResult;
   close(): void;
 }
 
@@ -29,6 +35,12 @@ export interface NftEngine {
 const OUTPUT_STATELESS = 1 << 2;
 const OUTPUT_JSON = 1 << 4;
 const INPUT_NO_DNS = 1 << 0;
+const OUTPUT_FLAGS: Readonly<Record<NftMode, number>> = {
+  apply: 0,
+  check: 0,
+  list: OUTPUT_JSON | OUTPUT_STATELESS,
+  listCounters: OUTPUT_JSON,
+};
 
 /** koffi's pointers are opaque. */
 type Context = unknown;
@@ -39,6 +51,7 @@ interface Functions {
   bufferOutput(context: Context): number;
   bufferErrors(context: Context): number;
   setOutputFlags(context: Context, flags: number): void;
+  setDryRun(context: Context, dry: boolean): void;
   setInputFlags: ((context: Context, flags: number) => number) | undefined;
   run(context: Context, commands: string): number;
   output(context: Context): string | null;
@@ -69,6 +82,7 @@ function load(): Functions | undefined {
     bufferOutput: library.func('int nft_ctx_buffer_output(void *)'),
     bufferErrors: library.func('int nft_ctx_buffer_error(void *)'),
     setOutputFlags: library.func('void nft_ctx_output_set_flags(void *, unsigned int)'),
+    setDryRun: library.func('void nft_ctx_set_dry_run(void *, bool)'),
     setInputFlags: optional(() => library.func('unsigned int nft_ctx_input_set_flags(void *, unsigned int)')),
     run: library.func('int nft_run_cmd_from_buffer(void *, const char *)'),
     output: library.func('const char *nft_ctx_get_output_buffer(void *)'),
@@ -82,9 +96,10 @@ function newContext(functions: Functions): NftEngine {
   functions.bufferErrors(context);
   functions.setInputFlags?.(context, INPUT_NO_DNS);
   return {
-    run: (commands, json) => {
+    run: (commands, mode) => {
       assert(context !== undefined, 'nft is used after it was closed');
-      functions.setOutputFlags(context, json ? OUTPUT_JSON | OUTPUT_STATELESS : 0);
+      functions.setOutputFlags(context, OUTPUT_FLAGS[mode]);
+      functions.setDryRun(context, mode === 'check');
       const ok = functions.run(context, commands.endsWith('\n') ? commands : `${commands}\n`) === 0;
       return { ok, output: functions.output(context) ?? '', errors: functions.errors(context) ?? '' };
     },

@@ -1,105 +1,106 @@
 /**
- * From what is in the kernel to what should be: one transaction of nft, as small as can be.
+ * From what is in the kernel to what should be: what has to be edited, as little as can be.
  *
- * A chain is refilled when its hashes differ, whatever the reason; map elements are added and removed one by one; nothing
- * else is written. The kernel takes the script as a whole or not at all, so no packet ever meets half of it, but
- * within it each thing must exist before it is named and must be named no more before it goes. That is the order below.
- * Where something is in the table that cannot be mended piecemeal (a hook that is not ours, a foreign set or map, a table
- * put to sleep), the table is removed and made anew, in the same one transaction.
+ * A chain is refilled when its hashes differ, whatever the reason; elements of maps and members of sets are added and
+ * removed one by one; nothing else is written.
+ * Where something is in the table that cannot be mended piecemeal (a hook that is not ours, a foreign map, a set of
+ * another type, a table put to sleep), the table is removed and made anew, in the same one transaction.
  *
  * Invariant: the script is empty exactly when nothing differs.
  */
-import type { ActualChain, ActualMap, ActualTable } from './parse.ts';
-import type { PrintedChain, PrintedTable } from './print.ts';
-import { NFT_TABLE } from './print.ts';
+import type { Chain, FilterProgram, ProgramSet } from '../filter/program.ts';
+import { nftChainName, nftSetName } from './names.ts';
+import type { ActualChain, ActualTable } from './parse.ts';
+import { chainHashes, chainHeader, DISPATCH_MAP_HEADER, dispatchVerdict, programSetHeader } from './print.ts';
+import type { DispatchEdit, FilterPlan, MemberEdit, TableEdits } from './script.ts';
+import { printPlan } from './script.ts';
 
-export interface FilterPlan {
-  /** nft commands, a line each, ending in a newline; empty when nothing differs. */
-  readonly script: string;
-  /** How many chains, maps and map elements it adds, rewrites or removes. */
-  readonly changes: number;
-  /** What the table holds once the script has run. */
-  readonly after: ActualTable;
+const EMPTY: ActualTable = { chains: new Map(), maps: new Map(), sets: new Map(), foreign: false };
+
+/** The plan that leads from `actual` (undefined: no table) to `program`. */
+export function difference(program: FilterProgram, actual: ActualTable | undefined): FilterPlan {
+  const desired: Desired = {
+    chains: new Map([...program.chains.values()].map((chain) => [nftChainName(chain), chain])),
+    maps: program.maps,
+    sets: new Map([...program.sets.values()].map((set) => [nftSetName(set), set])),
+  };
+  if (actual !== undefined && canBeMended(desired, actual)) return printPlan(edits(desired, actual), { anew: false });
+  return printPlan(edits(desired, EMPTY), { anew: true });
 }
 
-/** The plan that leads from `actual` (undefined: no table) to `desired`. */
-export function difference(desired: PrintedTable, actual: ActualTable | undefined): FilterPlan {
-  if (actual !== undefined && canBeMended(desired, actual)) return plan(desired, [], commands(desired, actual));
-  const empty: ActualTable = { chains: new Map(), maps: new Map(), foreign: false };
-  // Added first, since a table that is not there cannot be deleted.
-  const anew = [`add table ${NFT_TABLE}`, `delete table ${NFT_TABLE}`, `add table ${NFT_TABLE}`];
-  return plan(desired, anew, commands(desired, empty));
+/** By nft's names. */
+interface Desired {
+  readonly chains: ReadonlyMap<string, Chain>;
+  readonly maps: FilterProgram['maps'];
+  readonly sets: ReadonlyMap<string, ProgramSet>;
 }
 
-/** What is there under a desired name has the desired header, and all else are chains, which can go by name. */
-function canBeMended(desired: PrintedTable, actual: ActualTable): boolean {
-  const sameHeader = (
-    wanted: ReadonlyMap<string, { readonly header: string }>,
-    there: ReadonlyMap<string, ActualChain | ActualMap>,
-  ) => [...wanted].every(([name, { header }]) => (there.get(name)?.header ?? header) === header);
-  const knownMaps = [...actual.maps.keys()].every((name) => desired.maps.has(name));
-  const headers = sameHeader(desired.chains, actual.chains) && sameHeader(desired.maps, actual.maps);
-  return !actual.foreign && knownMaps && headers;
+/** What is there under a desired name has the desired header, and all else can go by its name. */
+function canBeMended(desired: Desired, actual: ActualTable): boolean {
+  if (actual.foreign) return false;
+  const names: ReadonlyMap<string, unknown> = desired.maps;
+  for (const [name, { header }] of actual.maps) if (!names.has(name) || header !== DISPATCH_MAP_HEADER) return false;
+  for (const [name, chain] of desired.chains) {
+    const there = actual.chains.get(name);
+    if (there !== undefined && there.header !== chainHeader(chain)) return false;
+  }
+  for (const [name, set] of desired.sets) {
+    const there = actual.sets.get(name);
+    if (there !== undefined && there.header !== programSetHeader(set)) return false;
+  }
+  return true;
 }
 
-interface Commands {
-  readonly lines: readonly string[];
-  readonly changes: number;
+function edits(desired: Desired, actual: ActualTable): TableEdits {
+  const newChains: Chain[] = [];
+  const refilled: { chain: Chain; flush: boolean }[] = [];
+  for (const [name, chain] of desired.chains) {
+    const there = actual.chains.get(name);
+    if (there === undefined) newChains.push(chain);
+    if (!sameRules(chain, there)) refilled.push({ chain, flush: there !== undefined && there.hashes.length > 0 });
+  }
+  return {
+    newMaps: [...desired.maps.keys()].filter((name) => !actual.maps.has(name)),
+    newSets: [...desired.sets].flatMap(([name, set]) => (actual.sets.has(name) ? [] : [set])),
+    newChains,
+    refilled,
+    members: memberEdits(desired, actual),
+    dispatches: dispatchEdits(desired, actual),
+    staleChains: [...actual.chains.keys()].filter((name) => !desired.chains.has(name)),
+    staleSets: [...actual.sets.keys()].filter((name) => !desired.sets.has(name)),
+  };
 }
 
-function plan(desired: PrintedTable, first: readonly string[], { lines, changes }: Commands): FilterPlan {
-  const script = [...first, ...lines].map((line) => `${line}\n`).join('');
-  return { script, changes, after: { ...desired, foreign: false } };
-}
-
-function commands(desired: PrintedTable, actual: ActualTable): Commands {
-  const newMaps = [...desired.maps].filter(([name]) => !actual.maps.has(name));
-  const newChains = [...desired.chains].filter(([name]) => !actual.chains.has(name));
-  const refilled = [...desired.chains].filter(([name, chain]) => !sameRules(chain, actual.chains.get(name)));
-  const staleChains = [...actual.chains.keys()].filter((name) => !desired.chains.has(name));
-  const elements = elementCommands(desired, actual);
-  const lines = [
-    ...newMaps.map(([name, { header }]) => `add map ${NFT_TABLE} ${name} { ${header} }`),
-    ...newChains.map(([name, { header }]) => `add chain ${NFT_TABLE} ${name}${header && ` { ${header} }`}`),
-    ...refilled.flatMap(([name, chain]) => refill(name, chain, actual.chains.get(name))),
-    ...elements.lines,
-    // All are emptied before any goes, since they may jump to one another.
-    ...staleChains.map((name) => `flush chain ${NFT_TABLE} ${name}`),
-    ...staleChains.map((name) => `delete chain ${NFT_TABLE} ${name}`),
-  ];
-  const changes = newMaps.length + refilled.length + elements.changes + staleChains.length;
-  return { lines, changes };
-}
-
-function sameRules(chain: PrintedChain, actual: ActualChain | undefined): boolean {
+/** A chain that is not there, too, has to be counted as changed, even if no rules are to be in it. */
+function sameRules(chain: Chain, actual: ActualChain | undefined): boolean {
   if (actual === undefined) return false;
-  const { hashes } = actual;
-  if (chain.hashes === hashes) return true;
-  return chain.hashes.length === hashes.length && chain.hashes.every((hash, index) => hash === hashes[index]);
+  const hashes = chainHashes(chain);
+  return hashes.length === actual.hashes.length && hashes.every((hash, index) => hash === actual.hashes[index]);
 }
 
-function refill(name: string, chain: PrintedChain, actual: ActualChain | undefined): string[] {
-  const adds = chain.rules.map((rule) => `add rule ${NFT_TABLE} ${name} ${rule}`);
-  return actual === undefined || actual.hashes.length === 0 ? adds : [`flush chain ${NFT_TABLE} ${name}`, ...adds];
+function memberEdits(desired: Desired, actual: ActualTable): MemberEdit[] {
+  const found: MemberEdit[] = [];
+  for (const [name, set] of desired.sets) {
+    const there = actual.sets.get(name);
+    const flush = there?.odd ?? false;
+    const members: ReadonlySet<string> = flush ? new Set() : (there?.members ?? new Set());
+    const removed = [...members].filter((member) => !set.members.has(member));
+    const added = [...set.members].filter((member) => !members.has(member));
+    if (flush || removed.length > 0 || added.length > 0) found.push({ set, flush, removed, added });
+  }
+  return found;
 }
 
-/** Removals first: an element with the wrong verdict must go before the right one can be added. */
-function elementCommands(desired: PrintedTable, actual: ActualTable): Commands {
-  const lines: string[] = [];
-  let changes = 0;
-  for (const [name, { elements }] of actual.maps) {
-    const wanted = desired.maps.get(name)?.elements;
-    const gone = [...elements].filter(([device, verdict]) => wanted?.get(device) !== verdict);
-    changes += gone.length;
-    const keys = gone.map(([device]) => `"${device}"`);
-    if (keys.length > 0) lines.push(`delete element ${NFT_TABLE} ${name} { ${keys.join(', ')} }`);
+/** An element with the wrong verdict must go before the right one can be added. */
+function dispatchEdits(desired: Desired, actual: ActualTable): DispatchEdit[] {
+  const found: DispatchEdit[] = [];
+  for (const [map, entries] of desired.maps) {
+    const there = actual.maps.get(map)?.elements ?? new Map<string, string>();
+    const isRight = (device: string, chain: string | undefined): boolean =>
+      chain !== undefined && there.get(device) === dispatchVerdict(chain);
+    const removed = [...there.keys()].filter((device) => !isRight(device, entries.get(device)));
+    const added = [...entries].filter(([device, chain]) => !isRight(device, chain));
+    if (removed.length > 0 || added.length > 0) found.push({ map, removed, added });
   }
-  for (const [name, { elements }] of desired.maps) {
-    const there = actual.maps.get(name)?.elements;
-    const missing = [...elements].filter(([device, verdict]) => there?.get(device) !== verdict);
-    changes += missing.length;
-    const pairs = missing.map(([device, verdict]) => `"${device}" : ${verdict}`);
-    if (pairs.length > 0) lines.push(`add element ${NFT_TABLE} ${name} { ${pairs.join(', ')} }`);
-  }
-  return { lines, changes };
+  return found;
 }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ListingUnreadable, parseListing } from './parse.ts';
+import { ListingUnreadable } from './listing.ts';
+import { parseListing } from './parse.ts';
 
 const HEADER = 'type filter hook input priority 0; policy accept;';
 const base = { name: 'cali-INPUT', type: 'filter', hook: 'input', prio: 0, policy: 'accept' };
+const set = { name: 's', type: 'ipv4_addr' };
 const map = { name: 'm', type: 'ifname', map: 'verdict' };
 
 /** What is read of a listing, in a few words. */
@@ -15,7 +17,10 @@ function summary(...items: object[]): string {
     const pairs = [...elements].map(([device, verdict]) => `${device}=${verdict}`);
     return `${name}{${header}}[${pairs}]`;
   });
-  return [...chains, ...maps, ...(table.foreign ? ['foreign'] : [])].join(' ');
+  const sets = [...table.sets].map(
+    ([name, { header, members, odd }]) => `${name}{${header}}[${[...members]}]${odd ? ' odd' : ''}`,
+  );
+  return [...chains, ...maps, ...sets, ...(table.foreign ? ['foreign'] : [])].join(' ');
 }
 
 const rule = (chain: string, comment?: string) => ({ rule: { chain, ...(comment && { comment }), expr: [] } });
@@ -61,7 +66,28 @@ const rows: readonly [string, object[], string][] = [
     'm{type ifname : verdict;}[a b=drop] foreign',
   ],
   ['a chain name that cannot be printed', [{ chain: { name: 'a;b' } }], 'a;b{}[] foreign'],
-  ['a set', [{ set: { name: 's' } }], 'foreign'],
+  ['a set', [{ set: { ...set, elem: ['10.0.0.1', '10.0.0.2'] } }], 's{type ipv4_addr;}[10.0.0.1,10.0.0.2]'],
+  ['an empty set of intervals', [{ set: { ...set, flags: ['interval'] } }], 's{type ipv4_addr; flags interval;}[]'],
+  [
+    'a set of concatenations',
+    [
+      {
+        set: {
+          name: 's',
+          type: ['ipv4_addr', 'inet_proto', 'inet_service'],
+          elem: [{ concat: ['10.0.0.1', 'tcp', 80] }],
+        },
+      },
+    ],
+    's{type ipv4_addr . inet_proto . inet_service;}[10.0.0.1,tcp:80]',
+  ],
+  ['a set with a timeout', [{ set: { ...set, timeout: 5 } }], 's{}[]'],
+  [
+    'a set with elements that we never make',
+    [{ set: { ...set, elem: [{ range: ['10.0.0.1', '10.0.0.2'] }] } }],
+    's{type ipv4_addr;}[] odd',
+  ],
+  ['a set whose name cannot be printed', [{ set: { ...set, name: 'a b' } }], 'a b{type ipv4_addr;}[] foreign'],
   ['a kind that is yet to be invented', [{ wormhole: {} }], 'foreign'],
 ];
 

@@ -1,14 +1,19 @@
 /**
  * What is in our table, from nft's listing of it (`nft -j list table inet muslin`).
  *
- * Only what difference.ts compares is read: names, headers, the hashes in the comments, and map elements. What a rule says is
- * not read, since nft prints the same rule differently from version to version; its hash stands for it.
- * Things that we never make (sets, counters, flags that put the table to sleep, names that cannot be printed back) are
- * not taken apart: they make the table `foreign`, and it is rebuilt in one transaction.
+ * Only what difference.ts compares is read: names, headers, the hashes in the comments, elements of maps and sets. What a
+ * rule says is not read, since nft prints the same rule differently from version to version; its hash stands for it.
+ * Things that we never make (counters, flags that put the table to sleep, names that cannot be printed back) are not
+ * taken apart: they make the table `foreign`, and it is rebuilt in one transaction. A set with an element that we would
+ * never make is `odd` and filled anew.
  *
  * The schema is libnftables-json(5), version 1.
  */
-import { baseChainHeader, isPlainName, mapHeader, RULE_MARK } from './print.ts';
+import type { JsonObject } from './listing.ts';
+import { hashIn, isObject, itemsOf, text } from './listing.ts';
+import { readMembers } from './members.ts';
+import { isDeviceName, isPlainName } from './names.ts';
+import { baseChainHeader, mapHeader, setHeader } from './print.ts';
 
 export interface ActualChain {
   readonly header: string;
@@ -21,57 +26,56 @@ export interface ActualMap {
   readonly elements: ReadonlyMap<string, string>;
 }
 
+export interface ActualSet {
+  readonly header: string;
+  /** As a program's sets have them. */
+  readonly members: ReadonlySet<string>;
+  /** There are more elements than these, which cannot be said as members. */
+  readonly odd: boolean;
+}
+
 export interface ActualTable {
   readonly chains: ReadonlyMap<string, ActualChain>;
   readonly maps: ReadonlyMap<string, ActualMap>;
+  readonly sets: ReadonlyMap<string, ActualSet>;
   /** Something is in the table that is not of our making. */
   readonly foreign: boolean;
 }
 
-/** The world's error: nft printed something that is not a listing. */
-export class ListingUnreadable extends Error {
-  override readonly name = 'ListingUnreadable';
-  readonly code = 'LISTING_UNREADABLE';
-}
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
 /** Reads a listing; `undefined` is "there is no such table". Throws ListingUnreadable. */
 export function parseListing(listed: unknown): ActualTable | undefined {
   if (listed === undefined) return undefined;
-  const items = isObject(listed) ? listed['nftables'] : undefined;
-  if (!Array.isArray(items)) {
-    throw new ListingUnreadable(
-      `nft's listing is not {"nftables": […]}: ${JSON.stringify(listed)?.slice(0, 100)}; see \`nft -j list ruleset\``,
-    );
-  }
-  const reading: Reading = { headers: new Map(), hashes: new Map(), maps: new Map(), foreign: false };
-  for (const item of items) readItem(reading, isObject(item) ? item : {});
+  const reading: Reading = {
+    headers: new Map(),
+    hashes: new Map(),
+    maps: new Map(),
+    sets: new Map(),
+    foreign: false,
+  };
+  for (const [kind, body] of itemsOf(listed)) readItem(reading, kind, body);
   const chains = [...reading.headers].map(([name, header]): [string, ActualChain] => [
     name,
     { header, hashes: reading.hashes.get(name) ?? [] },
   ]);
-  return { chains: new Map(chains), maps: reading.maps, foreign: reading.foreign };
+  return { chains: new Map(chains), maps: reading.maps, sets: reading.sets, foreign: reading.foreign };
 }
 
 interface Reading {
   readonly headers: Map<string, string>;
   readonly hashes: Map<string, string[]>;
   readonly maps: Map<string, ActualMap>;
+  readonly sets: Map<string, ActualSet>;
   foreign: boolean;
 }
 
-/** An item is an object of one key, which names its kind. */
-function readItem(reading: Reading, item: JsonObject): void {
-  for (const [kind, value] of Object.entries(item)) {
-    const body = isObject(value) ? value : {};
-    if (kind === 'metainfo') continue;
-    else if (kind === 'table') reading.foreign ||= 'flags' in body;
-    else if (kind === 'chain') readChain(reading, body);
-    else if (kind === 'rule') readRule(reading, body);
-    else if (kind === 'map') readMap(reading, body);
-    else reading.foreign = true;
-  }
+function readItem(reading: Reading, kind: string, body: JsonObject): void {
+  if (kind === 'metainfo') return;
+  else if (kind === 'table') reading.foreign ||= 'flags' in body;
+  else if (kind === 'chain') readChain(reading, body);
+  else if (kind === 'rule') readRule(reading, body);
+  else if (kind === 'map') readMap(reading, body);
+  else if (kind === 'set') readSet(reading, body);
+  else reading.foreign = true;
 }
 
 function readChain(reading: Reading, body: JsonObject): void {
@@ -94,39 +98,43 @@ function readRule(reading: Reading, body: JsonObject): void {
   const name = text(body['chain']);
   const hashes = reading.hashes.get(name) ?? [];
   reading.hashes.set(name, hashes);
-  hashes.push(hashIn(text(body['comment'])));
-}
-
-function hashIn(comment: string): string {
-  return comment.startsWith(RULE_MARK) ? comment.slice(RULE_MARK.length).replace(/;.*$/s, '') : '';
+  hashes.push(hashIn(body));
 }
 
 function readMap(reading: Reading, body: JsonObject): void {
   const name = text(body['name']);
   const elements = new Map<string, string>();
-  const listed = Array.isArray(body['elem']) ? body['elem'] : [];
-  for (const element of listed) {
+  for (const element of elementsOf(body)) {
     const [key, verdict] = Array.isArray(element) ? element : [];
     const device = text(key);
-    reading.foreign ||= !isPlainName(device);
+    reading.foreign ||= !isDeviceName(device);
     elements.set(device, verdictText(verdict));
   }
-  // Flags, a timeout or a size make it another map than ours.
-  const plain = ['flags', 'timeout', 'gc-interval', 'size', 'policy', 'stmt'].every((key) => !(key in body));
   reading.foreign ||= !isPlainName(name);
+  const plain = isPlain(body) && !('flags' in body);
   reading.maps.set(name, { header: plain ? mapHeader(text(body['type']), text(body['map'])) : '', elements });
+}
+
+function readSet(reading: Reading, body: JsonObject): void {
+  const name = text(body['name']);
+  const type = body['type'];
+  const flags = Array.isArray(body['flags']) ? body['flags'].map(text) : [];
+  const typeText = Array.isArray(type) ? type.map(text).join(' . ') : text(type);
+  reading.foreign ||= !isPlainName(name);
+  reading.sets.set(name, { header: isPlain(body) ? setHeader(typeText, flags) : '', ...readMembers(elementsOf(body)) });
+}
+
+/** A timeout or a size make it another set or map than ours. */
+function isPlain(body: JsonObject): boolean {
+  return ['timeout', 'gc-interval', 'size', 'policy', 'stmt', 'auto-merge'].every((key) => !(key in body));
+}
+
+function elementsOf(body: JsonObject): readonly unknown[] {
+  return Array.isArray(body['elem']) ? body['elem'] : [];
 }
 
 /** {"goto": {"target": "x"}} is "goto x", {"drop": null} is "drop". */
 function verdictText(verdict: unknown): string {
   const [[kind, body] = ['', undefined]] = isObject(verdict) ? Object.entries(verdict) : [];
   return isObject(body) ? `${kind} ${text(body['target'])}` : kind;
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
