@@ -10,14 +10,14 @@
  * kernel afterwards, together with the events that come afterwards, is complete. libuv stops watching a socket that
  * reports an error, so the watch is started again.
  *
- * Source: linux/netlink.h, man 7 netlink. Called by netlink-kernel.ts.
+ * Source: linux/netlink.h, man 7 netlink. Called by netlink-kernel.ts, conntrack.ts, nflog-socket.ts.
  */
 import { closeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { assert } from '../lib/assert.ts';
 import { KernelError } from './kernel.ts';
 import { type Ending, readAnswer } from './netlink/answer-reader.ts';
-import type { Answer } from './netlink/errors.ts';
+import { type Answer, decodeAnswer } from './netlink/errors.ts';
 import { encodeMessage, type NetlinkMessage, type NetlinkRequest, NLM_F, parseMessages } from './netlink/message.ts';
 import {
   AF_NETLINK,
@@ -40,7 +40,10 @@ import {
   socket,
 } from './system-calls.ts';
 
-const NETLINK_ROUTE = 0;
+/** The kernel's part that a socket speaks with; from linux/netlink.h. */
+export const NETLINK_PROTOCOL = { route: 0, netfilter: 12 } as const;
+type NetlinkProtocol = (typeof NETLINK_PROTOCOL)[keyof typeof NETLINK_PROTOCOL];
+
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
 /** Acks repeat only the header of the request. */
@@ -71,12 +74,18 @@ export interface ControlSocket {
    * says that the dump was torn by a change it begins anew: `onStart` is called again, and drops what came before.
    */
   dump(request: NetlinkRequest, onStart: () => void, onMessage: (message: NetlinkMessage) => void): void;
+  /**
+   * Begins a dump that is read as slowly as the caller likes: each step gives one datagram's messages (views, good until
+   * the next step). The kernel goes on only when it is read. Nothing else may be asked of the socket until the end; one who gives
+   * up before closes the socket. That changes tore the dump is not noticed.
+   */
+  dumpInParts(request: NetlinkRequest): Generator<readonly NetlinkMessage[], void>;
   close(): void;
 }
 
 /** A blocking socket in the calling thread's namespace. */
-export function openControlSocket(): ControlSocket {
-  const fd = openSocket(0);
+export function openControlSocket(protocol: NetlinkProtocol = NETLINK_PROTOCOL.route): ControlSocket {
+  const fd = openNetlinkSocket(protocol, 0);
   try {
     setSocketNumber(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
     setSocketNumber(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
@@ -86,7 +95,7 @@ export function openControlSocket(): ControlSocket {
     closeSync(fd);
     throw error;
   }
-  const receiver = new Receiver(fd);
+  const receiver = new NetlinkReceiver(fd);
   let sequence = 0;
 
   const begin = (request: NetlinkRequest): number => {
@@ -124,6 +133,24 @@ export function openControlSocket(): ControlSocket {
       }
       throw new KernelError('EAGAIN', `netlink: the dump was torn by changes ${DUMP_ATTEMPTS} times, read it later`);
     },
+    *dumpInParts(request) {
+      const number = begin(request);
+      for (;;) {
+        const part: NetlinkMessage[] = [];
+        for (const message of receiveAnswer()) {
+          if (message.sequence !== number) continue;
+          const answer = decodeAnswer(message);
+          if (answer === undefined) {
+            part.push(message);
+            continue;
+          }
+          if (answer.errno !== 0) throw refusal(answer);
+          yield part;
+          return;
+        }
+        yield part;
+      }
+    },
     close: () => closeSync(fd),
   };
 }
@@ -138,11 +165,11 @@ export function openEventSocket(
   onMessage: (message: NetlinkMessage) => void,
   onOverrun: () => void,
 ): EventSocket {
-  const fd = openSocket(SOCK_NONBLOCK);
+  const fd = openNetlinkSocket(NETLINK_PROTOCOL.route, SOCK_NONBLOCK);
   let poll: Poll | undefined;
   let overrun = false;
   let open = true;
-  const receiver = new Receiver(fd);
+  const receiver = new NetlinkReceiver(fd);
 
   const close = (): void => {
     if (!open) return;
@@ -191,7 +218,7 @@ export function openEventSocket(
 }
 
 /** Reads datagrams into a buffer that grows to what comes. */
-class Receiver {
+export class NetlinkReceiver {
   readonly #fd: number;
   #buffer = new Uint8Array(RECEIVE_BUFFER_LENGTH);
 
@@ -215,14 +242,16 @@ class Receiver {
   }
 }
 
-function refusal(answer: Answer): KernelError {
+/** What the kernel's "no" becomes. */
+export function refusal(answer: Answer): KernelError {
   const code = errnoName(answer.errno);
   return new KernelError(code, answer.text === undefined ? code : `${code}: ${answer.text}`);
 }
 
-function openSocket(flags: number): number {
+/** A socket's file descriptor, in the calling thread's namespace; `flags` are those of socket(2). */
+export function openNetlinkSocket(protocol: NetlinkProtocol, flags: number): number {
   assert(endianness() === 'LE', 'the netlink codec is written for little-endian machines');
-  const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
+  const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, protocol);
   try {
     // struct sockaddr_nl: family, padding, port (the kernel chooses), groups.
     bind(fd, new Uint8Array(Uint16Array.of(AF_NETLINK, 0, 0, 0, 0, 0).buffer));

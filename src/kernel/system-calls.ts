@@ -295,6 +295,8 @@ export function lockFile(fd: number): void {
 export interface Poll {
   /** libuv stops watching by itself when the descriptor reports an error; this starts it again. */
   restart(): void;
+  /** Stops watching until `restart`. */
+  pause(): void;
   /** Ends the watch for good and lets the process exit. */
   close(): void;
 }
@@ -307,6 +309,7 @@ export function pollReadable(fd: number, onReadable: () => void): Poll {
       handle.stop();
       handle.start({ readable: true }, onReadable);
     },
+    pause: () => handle.stop(),
     close: () => {
       handle.stop();
       handle.close();

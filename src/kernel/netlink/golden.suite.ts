@@ -80,9 +80,12 @@ export function messageOf(hex: string): NetlinkMessage {
   return messages[0]!;
 }
 
-/** Fails when `decode` throws for a golden message cut off at some length, or with one byte changed. */
-export function checkBears(decode: (message: NetlinkMessage) => unknown): void {
-  for (const [name, hex] of Object.entries(KERNEL_SAYS)) {
+/** Fails when `decode` throws for one of the messages cut off at some length, or with one byte changed. */
+export function checkBears(
+  decode: (message: NetlinkMessage) => unknown,
+  messages: Readonly<Record<string, string>> | readonly string[] = KERNEL_SAYS,
+): void {
+  for (const [name, hex] of Object.entries(messages)) {
     const message = messageOf(hex);
     const { body } = message;
     for (let length = 0; length <= body.length; length++) {

@@ -1,0 +1,209 @@
+/**
+ * Has a policy change take hold on running connections.
+ *
+ *   packet filter changed ─► policyChanged ─► pass: conntrack table ─► judged anew ─► guard ─► entry removed
+ *
+ * One pass runs at a time; what changes meanwhile makes another one after it. A pass reads the table in slices and lets the
+ * event loop go on between them; each slice is judged by the program as it is then. A removed connection's next
+ * packet is a new one to the kernel, and meets the rules that are in force; so a cut that was wrong, because the host's
+ * routes are not those of the packets, is healed by the next packet.
+ *
+ * What fails (conntrack not in the kernel, the table busy) is said once for each streak of failures and tried again.
+ */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import { guardScript, guardTableScript } from '../felix/dataplane/connection-guard.ts';
+import {
+  type ChangedDevices,
+  type Cut,
+  connectionsToCut,
+  type LocalAddresses,
+} from '../felix/dataplane/connections.ts';
+import { evaluationOf } from '../felix/dataplane/filter/evaluate.ts';
+import type { FilterWorld } from '../felix/dataplane/filter/match.ts';
+import type { FilterProgram, Rule } from '../felix/dataplane/filter/program.ts';
+import type { Conntrack } from '../kernel/conntrack.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import type { Nft } from '../kernel/nft.ts';
+import { type Backoff, backoffMs } from '../lib/backoff.ts';
+import { monotonicNow } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/prng.ts';
+
+/** How long the event loop is held at once; one datagram of entries may go beyond it by a millisecond. */
+const SLICE_MS = 3;
+const RETRY: Backoff = { firstMs: 1_000, maxMs: 60_000 };
+/** Rules that one line of the log names. */
+const RULES_IN_LOG_MAX = 10;
+
+/** What is in force, at the time of asking, which is at each slice: so it must cost little to say. */
+export interface CuttingGround {
+  /** FelixConfiguration's cutConnections. */
+  readonly enabled: boolean;
+  readonly program: FilterProgram;
+  readonly world: FilterWorld;
+  readonly local: LocalAddresses;
+}
+
+export class ConnectionCutter {
+  readonly #conntrack: Conntrack;
+  readonly #guard: Pick<Nft, 'run'> | undefined;
+  readonly #ground: () => CuttingGround;
+  readonly #log: Log;
+  readonly #random: Random;
+  #changed: ChangedDevices = new Set();
+  #running = false;
+  #guarded = false;
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** `guard`: nft in the same namespace; without it, a cut TCP connection may come back by its answers. The caller closes both. */
+  constructor(options: {
+    readonly conntrack: Conntrack;
+    readonly guard: Pick<Nft, 'run'> | undefined;
+    readonly ground: () => CuttingGround;
+    readonly log: Log;
+    readonly random: Random;
+  }) {
+    this.#conntrack = options.conntrack;
+    this.#guard = options.guard;
+    this.#ground = options.ground;
+    this.#log = options.log;
+    this.#random = options.random;
+  }
+
+  /** The kernel enforces new rules for these devices of containers. */
+  policyChanged(devices: ChangedDevices): void {
+    this.#changed = union(this.#changed, devices);
+    this.#start();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+  }
+
+  #start(): void {
+    if (this.#running || this.#closed) return;
+    this.#running = true;
+    clearTimeout(this.#retry);
+    void this.#passes();
+  }
+
+  async #passes(): Promise<void> {
+    await eventLoopTurn();
+    while (isAny(this.#changed) && !this.#closed) {
+      const changed = this.#changed;
+      this.#changed = new Set();
+      try {
+        await this.#pass(changed);
+        this.#failures = 0;
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        this.#changed = union(this.#changed, changed);
+        this.#failed(error);
+        break;
+      }
+    }
+    this.#running = false;
+  }
+
+  #failed(error: KernelError): void {
+    this.#failures += 1;
+    if (this.#failures === 1) this.#log.warn('connections not judged anew, trying again', { error: error.message });
+    if (this.#closed) return;
+    this.#retry = setTimeout(() => this.#start(), backoffMs(RETRY, this.#failures, this.#random));
+  }
+
+  async #pass(changed: ChangedDevices): Promise<void> {
+    const tally = new Tally();
+    const began = monotonicNow();
+    const slices = this.#conntrack.entries();
+    try {
+      while (this.#slice(slices, changed, tally)) await eventLoopTurn();
+    } finally {
+      slices.return();
+    }
+    const report = { ...tally.report(), milliseconds: Math.round(monotonicNow() - began) };
+    if (tally.cut + tally.refused > 0) this.#log.info('connections cut, which policy no longer allows', report);
+    else this.#log.debug('connections judged anew', report);
+  }
+
+  /** Reads and judges entries for a while; whether there is more. */
+  #slice(slices: ReturnType<Conntrack['entries']>, changed: ChangedDevices, tally: Tally): boolean {
+    if (this.#closed) return false;
+    const { enabled, program, world, local } = this.#ground();
+    if (!enabled) return false;
+    const judge = { evaluate: evaluationOf(program, world), world, local };
+    const until = monotonicNow() + SLICE_MS;
+    do {
+      const step = slices.next();
+      if (step.done) return false;
+      tally.judged += step.value.length;
+      this.#carryOut(connectionsToCut(step.value, judge, changed), tally);
+    } while (monotonicNow() < until);
+    return true;
+  }
+
+  #carryOut(cuts: readonly Cut[], tally: Tally): void {
+    if (cuts.length === 0) return;
+    this.#setGuard(cuts);
+    for (const { entry, by } of cuts) {
+      try {
+        if (this.#conntrack.remove(entry)) tally.count(by);
+      } catch (error) {
+        // EBUSY: a flow table carries on with it, and gives it back when it has been quiet.
+        if (!(error instanceof KernelError) || error.code !== 'EBUSY') throw error;
+        tally.refused += 1;
+      }
+    }
+  }
+
+  /** Before the entries go: the next packet may come at once. A cut without guard is better than none. */
+  #setGuard(cuts: readonly Cut[]): void {
+    const script = guardScript(cuts.map(({ entry }) => entry));
+    if (this.#guard === undefined || script === '') return;
+    try {
+      this.#guard.run(this.#guarded ? script : guardTableScript() + script);
+      this.#guarded = true;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#guarded = false; // somebody may have taken the table away
+      this.#log.warn('cut connections may come back by their answers', { error: error.message });
+    }
+  }
+}
+
+/** What a pass did. */
+class Tally {
+  judged = 0;
+  cut = 0;
+  refused = 0;
+  readonly #byRule = new Map<string, number>();
+
+  count(by: Rule): void {
+    this.cut += 1;
+    const name = ruleName(by);
+    this.#byRule.set(name, (this.#byRule.get(name) ?? 0) + 1);
+  }
+
+  report() {
+    const rules = [...this.#byRule].sort(([, a], [, b]) => b - a).slice(0, RULES_IN_LOG_MAX);
+    return { judged: this.judged, cut: this.cut, refused: this.refused, rules: Object.fromEntries(rules) };
+  }
+}
+
+function ruleName({ origin, provenance, comment }: Rule): string {
+  const source = provenance?.source === undefined ? '' : ` (${provenance.source})`;
+  if (origin === undefined) return `${comment}${source}`;
+  const rule = origin.index === undefined ? '' : ` ${origin.direction ?? ''} rule ${origin.index}`;
+  return `${origin.kind} ${origin.name}${rule}${source}`;
+}
+
+function isAny(devices: ChangedDevices): boolean {
+  return devices === 'all' || devices.size > 0;
+}
+
+function union(a: ChangedDevices, b: ChangedDevices): ChangedDevices {
+  return a === 'all' || b === 'all' ? 'all' : new Set([...a, ...b]);
+}
