@@ -43,7 +43,15 @@ const servers: Server[] = [];
 
 /** The agent of host-a. */
 function status(): AgentStatus {
-  const felix = { inSync: true, reasons: [], endpoints: 0, routes: 0, unsettled: [], withoutDevice: [] };
+  const felix = {
+    inSync: true,
+    reasons: [],
+    endpoints: 0,
+    routes: 0,
+    unsettled: [],
+    withoutDevice: [],
+    filter: { title: 'nftables', why: '' },
+  };
   return { node: 'host-a', version: '', pid: 1, startedAt: '', store: '', felix, bgp: bgp.status() };
 }
 
@@ -53,7 +61,7 @@ before(async () => {
     [SOCKETS.small, bgp],
     [SOCKETS.large, large],
   ] as const)
-    servers.push(await startControlServer(path, { status, readiness, bgp: speaker }));
+    servers.push(await startControlServer(path, { status, readiness, bgp: speaker, policy: undefined }));
 });
 
 after(() => {

@@ -11,6 +11,7 @@ import { rowFor } from './command-row.ts';
 export const GROUPS: Readonly<Record<string, string>> = {
   lab: 'whole networks on this machine, to try and to learn',
   node: "this host's agent",
+  endpoint: 'the containers of this host, and what holds for them',
   bgp: "the agent's BGP sessions and routes",
   store: 'the datastore as a whole: copies of it, and moving to another one',
 };
@@ -142,6 +143,21 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./node-status.ts')).nodeStatusCommand(),
   },
   {
+    path: ['endpoint', 'list'],
+    summary: 'show the containers of this host',
+    load: async () => (await import('./endpoint-list.ts')).endpointListCommand(),
+  },
+  {
+    path: ['endpoint', 'describe'],
+    summary: 'show the policies and rules of a container, with counters',
+    load: async () => (await import('./endpoint-describe.ts')).endpointDescribeCommand(),
+  },
+  {
+    path: ['drops'],
+    summary: 'show which packets are denied, and by which rule',
+    load: async () => (await import('./drops.ts')).dropsCommand(),
+  },
+  {
     path: ['bgp', 'peers'],
     summary: 'show the sessions with BGP peers',
     load: async () => (await import('./bgp-peers.ts')).bgpPeersCommand(),
@@ -205,6 +221,12 @@ export const COMMANDS: readonly CommandRow[] = [
     path: ['man'],
     summary: 'write the manual pages',
     load: async () => (await import('./man.ts')).manCommand({ rows: COMMANDS, groups: GROUPS }),
+  },
+  {
+    path: ['netpol-check'],
+    summary: 'put pods and Kubernetes policies in force, for conformance suites',
+    load: async () => (await import('./netpol-check.ts')).netpolCheckCommand(),
+    hidden: true,
   },
   {
     path: ['__complete'],

@@ -8,7 +8,7 @@ import { Command } from 'commander';
 import { wallClockNow } from '../lib/clock.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { AnyResource } from '../model/kinds.ts';
-import { SOURCE_ANNOTATION } from '../model/metadata.ts';
+import { RULE_LINES_ANNOTATION, SOURCE_ANNOTATION } from '../model/metadata.ts';
 import type { Node } from '../model/node.ts';
 import { entryOfKind } from '../model/resource-entry.ts';
 import { kindPrefix } from '../model/resource-key.ts';
@@ -74,7 +74,7 @@ async function describe(store: Store, resource: AnyResource): Promise<string> {
 }
 
 function metadataLines({ kind, metadata }: AnyResource): Lines {
-  const { [SOURCE_ANNOTATION]: source, ...annotations } = metadata.annotations ?? {};
+  const { [SOURCE_ANNOTATION]: source, [RULE_LINES_ANNOTATION]: _, ...annotations } = metadata.annotations ?? {};
   const created = metadata.creationTimestamp;
   return [
     ['Kind', kind],

@@ -5,8 +5,10 @@
  * cleans up and ends with 128 and the signal's number, as a shell would report it.
  */
 import { constants } from 'node:os';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { LabError } from '../lab/lab-error.ts';
+import type { LabDataplane } from '../lab/seed.ts';
+import { LAB_DATAPLANES } from '../lab/seed.ts';
 import { bringUp } from '../lab/up.ts';
 import { monotonicNow } from '../lib/clock.ts';
 import { labAction, parseSeconds, untilInterrupted } from './lab-action.ts';
@@ -14,6 +16,7 @@ import { labAction, parseSeconds, untilInterrupted } from './lab-action.ts';
 interface UpFlags {
   readonly timeout: number;
   readonly keep?: boolean;
+  readonly dataplane?: LabDataplane;
 }
 
 /** A lab of two hosts takes one; a slow machine that is busy with other things must not be called a failure. */
@@ -24,6 +27,11 @@ export function labUpCommand(): Command {
     .description('Build a lab from a topology and wait until it has converged. On failure nothing is left.')
     .argument('<name|file>', 'a shipped topology (muslin lab list), or a file: ./my-lab.yaml')
     .option('--timeout <seconds>', 'how long it may take', parseSeconds, TIMEOUT_SECONDS)
+    .addOption(
+      new Option('--dataplane <name>', 'the packet filter of the hosts; else as the topology says').choices(
+        LAB_DATAPLANES,
+      ),
+    )
     .option('--keep', 'leave a lab that failed as it is, for a look')
     .addHelpText('after', '\nExample:\n  muslin lab up two-hosts\n  muslin lab exec host-a -- ip route')
     .action((nameOrFile: string, flags: UpFlags) => labAction(() => up(nameOrFile, flags)));
@@ -36,6 +44,7 @@ async function up(nameOrFile: string, flags: UpFlags): Promise<void> {
     const topology = await bringUp(nameOrFile, {
       timeoutMs: flags.timeout * 1000,
       keep: flags.keep === true,
+      dataplane: flags.dataplane,
       signal: interruption.signal,
       onStage: (stage, tookMs) => process.stderr.write(`${stage.padEnd(40)} ${tookMs.toFixed(0).padStart(6)} ms\n`),
     });

@@ -38,6 +38,7 @@ function statusText({ node, version, pid, startedAt, store, felix, bgp }: AgentS
     ['store', store],
     ['in sync', felix.inSync ? 'yes' : `no: ${felix.reasons.join('; ')}`],
     ['kernel', `${felix.endpoints} endpoints, ${felix.routes} routes`],
+    ['filter', felix.filter.why === '' ? felix.filter.title : `${felix.filter.title} (${felix.filter.why})`],
     ['bgp', bgp.problem === '' ? sessionsText(bgp) : `not running: ${bgp.problem}`],
     ...bgp.problems.map((problem) => ['', problem] as const),
   ] as const;

@@ -10,7 +10,15 @@ const IN_SYNC: AgentStatus = {
   pid: 1,
   startedAt: '',
   store: '',
-  felix: { inSync: true, reasons: [], endpoints: 0, routes: 0, unsettled: [], withoutDevice: [] },
+  felix: {
+    inSync: true,
+    reasons: [],
+    endpoints: 0,
+    routes: 0,
+    unsettled: [],
+    withoutDevice: [],
+    filter: { title: 'nftables', why: '' },
+  },
   bgp: { problem: '', problems: [], asn: 64512, routerId: '1.1.1.1', peers: [], announced: 0, learned: 0 },
 };
 

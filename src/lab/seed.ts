@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { wallClockNow } from '../lib/clock.ts';
+import type { FelixConfiguration, FelixConfigurationSpec } from '../model/felix-configuration.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { API_VERSION } from '../model/resource.ts';
 import { valueOfResource, withIdentity } from '../model/resource-entry.ts';
@@ -18,12 +19,26 @@ import { LabError } from './lab-error.ts';
 import { labPlaces } from './names.ts';
 import { type Host, nodeAddress, type Topology } from './topology.ts';
 
-/** Fills the lab's new store. Throws LabError `failed`, StoreError. */
-export async function seedStore(topology: Topology): Promise<void> {
+/** As FelixConfiguration's nftablesMode and iptablesBackend say it. */
+const DATAPLANES = {
+  nftables: { nftablesMode: 'Enabled' },
+  iptables: { nftablesMode: 'Disabled' },
+  'iptables-legacy': { nftablesMode: 'Disabled', iptablesBackend: 'Legacy' },
+  'iptables-nft': { nftablesMode: 'Disabled', iptablesBackend: 'NFT' },
+} as const satisfies Record<string, FelixConfigurationSpec>;
+
+export type LabDataplane = keyof typeof DATAPLANES;
+
+export const LAB_DATAPLANES = Object.keys(DATAPLANES) as readonly LabDataplane[]; // its own keys, which the type of Object.keys forgets
+
+/** Fills the lab's new store; `dataplane` goes before what the topology says of it. Throws LabError `failed`, StoreError. */
+export async function seedStore(topology: Topology, dataplane: LabDataplane | undefined): Promise<void> {
   const store = await openStore(labPlaces(topology.name).storeUrl);
   try {
     const createdAt = new Date(wallClockNow()).toISOString();
-    const resources = [...topology.hosts.map(nodeResource), ...topology.resources].map((resource) =>
+    const given =
+      dataplane === undefined ? topology.resources : withDataplane(topology.resources, DATAPLANES[dataplane]);
+    const resources = [...topology.hosts.map(nodeResource), ...given].map((resource) =>
       withIdentity(resource, randomUUID(), createdAt),
     );
     for (let start = 0; start < resources.length; start += TRANSACTION_WRITES_MAX) {
@@ -44,6 +59,20 @@ export async function seedStore(topology: Topology): Promise<void> {
   } finally {
     await store.close();
   }
+}
+
+/** The resources with these parameters in the default FelixConfiguration. */
+function withDataplane(resources: readonly AnyResource[], parameters: FelixConfigurationSpec): AnyResource[] {
+  const isDefault = (resource: AnyResource): resource is FelixConfiguration =>
+    resource.kind === 'FelixConfiguration' && resource.metadata.name === 'default';
+  const before = resources.find(isDefault);
+  const after: FelixConfiguration = {
+    apiVersion: API_VERSION,
+    kind: 'FelixConfiguration',
+    metadata: before?.metadata ?? { name: 'default' },
+    spec: { ...before?.spec, ...parameters },
+  };
+  return [...resources.filter((resource) => !isDefault(resource)), after];
 }
 
 /** The host as the network knows it. */

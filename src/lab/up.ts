@@ -27,6 +27,7 @@ import { planOf } from './plan.ts';
 import { labNamespaces } from './present-labs.ts';
 import { identify } from './process.ts';
 import { readTopology } from './read-topology.ts';
+import type { LabDataplane } from './seed.ts';
 import { seedStore } from './seed.ts';
 import { changeState, claimLab, isBeingBuilt, readLab } from './state.ts';
 import { tearDown } from './teardown.ts';
@@ -40,6 +41,8 @@ export interface UpOptions {
   readonly timeoutMs: number;
   /** Leave a lab that failed as it is. */
   readonly keep: boolean;
+  /** Which packet filter the hosts use; undefined leaves it to the topology's FelixConfiguration. */
+  readonly dataplane: LabDataplane | undefined;
   readonly signal: AbortSignal;
   /** Told of each stage as it ends. */
   readonly onStage: (stage: string, tookMs: number) => void;
@@ -105,7 +108,7 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
   await stage(`${counted(machines, 'machine')} on ${counted(topology.segments.length, 'segment')}`, () =>
     build(planOf(topology)),
   );
-  await stage('store with nodes, resources and blocks', () => seedStore(topology));
+  await stage('store with nodes, resources and blocks', () => seedStore(topology, options.dataplane));
   await stage('agents started', () =>
     changeState(name, (state) => ({
       ...state,

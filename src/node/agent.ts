@@ -11,8 +11,8 @@
  * kernel and peers as they are; the next process goes on from there.
  */
 import { join } from 'node:path';
+import { openConntrack } from '../kernel/conntrack.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
-import { openNft } from '../kernel/nft.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
@@ -27,18 +27,25 @@ import { nodeAddresses } from './bgp/peer-sessions.ts';
 import { Bgp } from './bgp.ts';
 import { startCniServer } from './cni-server.ts';
 import type { AgentConfiguration } from './configuration.ts';
+import { ConnectionCutter } from './connection-cutter.ts';
 import type { AgentStatus } from './control-api.ts';
 import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from './control-api.ts';
 import { startControlServer } from './control-server.ts';
 import { Felix } from './felix.ts';
+import { DropWatch } from './filter/drop-watch.ts';
+import { nftablesProblem, openFilterBackend, openGuard, openLeftovers, recordBackends } from './filter/open-backend.ts';
+import { PacketFilter } from './filter/packet-filter.ts';
+import { policyControl } from './filter/policy-control.ts';
 import { Monitoring } from './monitoring/monitoring.ts';
-import { PacketFilter } from './packet-filter.ts';
 import { ResourceFeed } from './resource-feed.ts';
 import { followStore } from './store-follower.ts';
 import { VERSION } from './version.ts';
 
 /** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
 const PRESENCE_TTL_SECONDS = 15;
+
+/** In the run directory: which packet filters may have rules of ours. */
+const BACKENDS_FILE_NAME = 'packet-filters';
 
 export interface RunningAgent {
   close(): Promise<void>;
@@ -71,13 +78,27 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   closers.push(() => store.close());
   const kernel = openKernel();
   closers.push(() => kernel.close());
-  const filter = new PacketFilter(openNft(), log);
+  const backendsFile = join(runDirectory, BACKENDS_FILE_NAME);
+  const filter = new PacketFilter({
+    openBackend: (choice) => openFilterBackend(choice),
+    openLeftovers: () => openLeftovers(backendsFile),
+    onBackends: (identities) => recordBackends(backendsFile, identities),
+    onApplied: (devices) => cutter.policyChanged(devices),
+    log,
+  });
   closers.push(() => filter.close());
 
   const felix: Felix = new Felix({
     ...{ node, kernel, filter, log, random },
     onAnnouncements: (announcements) => bgp.announce(announcements),
   });
+  const conntrack = openConntrack();
+  closers.push(() => conntrack.close());
+  const guard = openGuard();
+  closers.push(() => guard?.close());
+  const ground = () => felix.cuttingGround();
+  const cutter: ConnectionCutter = new ConnectionCutter({ conntrack, guard, ground, log, random });
+  closers.push(() => cutter.close());
   const { secretsDirectory, bmpCollector } = configuration;
   const bgp: Bgp = new Bgp({
     ...{ node, random, secretsDirectory },
@@ -97,6 +118,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   );
   const feed = new ResourceFeed({
     ...{ node, felix, bgp, log },
+    nftablesProblem,
     onMetrics: (metrics) =>
       monitoring.configure({ metrics, collectors: bmpCollector === undefined ? [] : [bmpCollector] }),
   });
@@ -125,8 +147,21 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     felix: felix.status(),
     bgp: bgp.control.status(),
   });
-  const source = { status, readiness, bgp: bgp.control };
+  const drops = new DropWatch({
+    program: () => filter.program,
+    deviceName: (index) => felix.interfaces().linkAt(index)?.name,
+    endpointAt: (address) => feed.endpointAt(address),
+  });
+  closers.push(() => drops.close());
+  const policy = policyControl({
+    ...{ filter, drops },
+    endpoints: () => felix.endpoints(),
+    endpointPending: (id) => felix.endpointPending(id),
+    revisionOf: (id) => feed.policyRevision(id),
+  });
+  const source = { status, readiness, bgp: bgp.control, policy };
   const controlServer = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
+  closers.push(() => controlServer.closeAllConnections());
   closers.push(() => controlServer.close());
   const cniSocket = join(runDirectory, CNI_SOCKET_NAME);
   const cniServer = await startCniServer(cniSocket, (request) => attachments.carryOut(request), log);

@@ -10,7 +10,7 @@
  *
  * What fails (conntrack not in the kernel, the table busy) is said once for each streak of failures and tried again.
  */
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import { setImmediate as eventLoopTurn, setTimeout as pause } from 'node:timers/promises';
 import { guardScript, guardTableScript } from '../felix/dataplane/connection-guard.ts';
 import {
   type ChangedDevices,
@@ -31,6 +31,10 @@ import type { Random } from '../lib/prng.ts';
 
 /** How long the event loop is held at once; one datagram of entries may go beyond it by a millisecond. */
 const SLICE_MS = 3;
+/** Between passes, in lengths of the last: while changes come all the time, judging takes a quarter of a processor. */
+const REST_FACTOR = 3;
+/** A change waits this much longer at most. */
+const REST_MAX_MS = 2_000;
 const RETRY: Backoff = { firstMs: 1_000, maxMs: 60_000 };
 /** Rules that one line of the log names. */
 const RULES_IN_LOG_MAX = 10;
@@ -95,9 +99,11 @@ export class ConnectionCutter {
     while (isAny(this.#changed) && !this.#closed) {
       const changed = this.#changed;
       this.#changed = new Set();
+      const began = monotonicNow();
       try {
         await this.#pass(changed);
         this.#failures = 0;
+        await pause(Math.min((monotonicNow() - began) * REST_FACTOR, REST_MAX_MS), undefined, { ref: false });
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
         this.#changed = union(this.#changed, changed);

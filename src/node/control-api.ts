@@ -5,6 +5,9 @@
  *
  *   GET /status                       AgentStatus; of the agent only
  *   GET /livez, /readyz               200 while the loop turns; 200 when in sync with store and kernel, else 503
+ *   GET /drops                        a DropBatch a line as packets are denied, without end; of the agent only
+ *   GET /endpoints, /endpoints/NAME   EndpointSummary[], EndpointView; of the agent only
+ *   GET /policies                     PolicyView[]; of the agent only
  *   GET /bgp/status                   BgpStatus
  *   GET /bgp/peers, /bgp/peers/PEER   PeerView[], NeighborView
  *   GET /bgp/routes?prefix=…          RoutePage, by RouteQuestion; /bgp/received/PEER and /bgp/advertised/PEER likewise
@@ -25,6 +28,7 @@ import type {
   RoutePage,
   TableSizes,
 } from '../bgp/observe/views.ts';
+import type { RuleOrigin } from '../felix/dataplane/filter/program.ts';
 import type { Cidr } from '../net/cidr.ts';
 
 export interface AgentStatus {
@@ -48,6 +52,113 @@ export interface FelixStatus {
   readonly unsettled: readonly ObjectState[];
   /** Endpoints whose container is gone or not there yet; they do not keep the host from being in sync. */
   readonly withoutDevice: readonly ObjectState[];
+  /** Which of the kernel's packet filters is in force, and why that one. */
+  readonly filter: { readonly title: string; readonly why: string };
+}
+
+/** A container of this host, and whether what is to hold for it is in force. */
+export interface EndpointSummary {
+  /** "default/a1" */
+  readonly name: string;
+  readonly device: string;
+  readonly addresses: readonly string[];
+  readonly inForce: boolean;
+  /** What is missing; "" when in force. */
+  readonly pending: string;
+  /** Policies that choose it; staged ones are not counted. */
+  readonly policies: number;
+}
+
+export interface EndpointView extends EndpointSummary {
+  /** Since when its own chains are as they are, RFC 3339; at most as long as the agent runs. */
+  readonly since: string | undefined;
+  readonly floatingIps: readonly { readonly external: string; readonly internal: string; readonly outgoing: boolean }[];
+  readonly profiles: readonly string[];
+  /** Staged policies that would choose it. */
+  readonly staged: readonly string[];
+  /** In the order in which a packet meets them. */
+  readonly ingress: readonly RuleView[];
+  readonly egress: readonly RuleView[];
+}
+
+/** A rule as the kernel has it, under the name of who asked for it. */
+export interface RuleView {
+  readonly owner: RuleOrigin;
+  readonly action: 'allow' | 'deny' | 'pass' | 'log';
+  readonly file: string | undefined;
+  readonly chain: string;
+  /** Whether other endpoints of the host use the chain as well, so that their packets are counted, too. */
+  readonly shared: boolean;
+  /** undefined where the counters could not be read. */
+  readonly packets: number | undefined;
+  readonly bytes: number | undefined;
+}
+
+/** A policy that is in use on this host. */
+export interface PolicyView {
+  /** "NetworkPolicy shop/db" */
+  readonly policy: string;
+  readonly tier: string;
+  readonly staged: boolean;
+  readonly selector: string;
+  /** How many endpoints of this host it chooses. */
+  readonly endpoints: number;
+  /** The revision of the resource that is in force; undefined while it is not. */
+  readonly revision: string | undefined;
+  readonly since: string | undefined;
+  /** Why it is not in force; "" when it is. */
+  readonly error: string;
+  readonly file: string | undefined;
+  readonly ingress: readonly RuleHits[];
+  readonly egress: readonly RuleHits[];
+}
+
+/** How often a rule of a resource has decided, on this host, since its chain was last changed. */
+export interface RuleHits {
+  readonly action: string;
+  readonly file: string | undefined;
+  readonly packets: number | undefined;
+}
+
+/** Policy as the control socket shows it. */
+export interface PolicyControl {
+  endpoints(): readonly EndpointSummary[];
+  endpoint(name: string): EndpointView | undefined;
+  policies(): readonly PolicyView[];
+  /** Calls back until the returned function is called; undefined when too many watch already. */
+  watchDrops(listener: (drops: readonly DropView[], lost: number) => void): (() => void) | undefined;
+}
+
+/** A packet that policy or a protection denied. What the packet did not tell is absent. */
+export interface DropView {
+  /** When it came in, RFC 3339. */
+  readonly time: string | undefined;
+  readonly family: 4 | 6 | undefined;
+  /** The IP header's number. */
+  readonly protocol: number | undefined;
+  readonly source: string | undefined;
+  readonly sourcePort: number | undefined;
+  readonly destination: string | undefined;
+  readonly destinationPort: number | undefined;
+  /** The containers that have these addresses: "default/a1". */
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+  readonly inDevice: string | undefined;
+  readonly outDevice: string | undefined;
+  /** Whose verdict it was; absent when the rule is there no more. */
+  readonly rule: RuleOrigin | undefined;
+  /** Who asked for the rule: "NetworkPolicy shop/db". */
+  readonly origin: string | undefined;
+  /** "shop.yaml:12" */
+  readonly file: string | undefined;
+  /** What the kernel's rule calls itself. */
+  readonly prefix: string;
+}
+
+/** A line of GET /drops: some packets, and how many there were besides that nobody will see. */
+export interface DropBatch {
+  readonly drops: readonly DropView[];
+  readonly lost: number;
 }
 
 /** Whether what runs here does what it is there for. */

@@ -7,9 +7,18 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { ExplanationView, NeighborView, RoutePage, RouteView } from '../bgp/observe/views.ts';
-import type { AgentStatus, BgpStatus, RouteQuestion } from './control-api.ts';
+import type {
+  AgentStatus,
+  BgpStatus,
+  DropBatch,
+  EndpointSummary,
+  EndpointView,
+  PolicyView,
+  RouteQuestion,
+} from './control-api.ts';
 
 export class AgentUnreachable extends Error {
   override readonly name = 'AgentUnreachable';
@@ -34,6 +43,41 @@ const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
 export async function agentStatus(socketPath: string): Promise<AgentStatus> {
   return (await ask(socketPath, '/status')) as AgentStatus; // the agent's own answer to this path; so for the others
+}
+
+export async function endpointSummaries(socketPath: string): Promise<EndpointSummary[]> {
+  return (await ask(socketPath, '/endpoints')) as EndpointSummary[];
+}
+
+/** `name` as `muslin endpoint describe` takes it; rejects with AgentRefusal when there is none such. */
+export async function endpointView(socketPath: string, name: string): Promise<EndpointView> {
+  return (await ask(socketPath, `/endpoints/${encodeURIComponent(name)}`)) as EndpointView;
+}
+
+/** The policies that are in use on the agent's host. */
+export async function policyViews(socketPath: string): Promise<PolicyView[]> {
+  return (await ask(socketPath, '/policies')) as PolicyView[];
+}
+
+/** Denied packets as they are denied, until the caller stops or the agent ends. */
+export async function* followDrops(socketPath: string): AsyncGenerator<DropBatch> {
+  const { answer } = await send(socketPath, '/drops', 'GET');
+  answer.socket.setTimeout(0); // it may be long until something is denied
+  if (answer.statusCode !== 200) throw await refusalOf(socketPath, answer);
+  try {
+    for await (const line of createInterface({ input: answer })) yield JSON.parse(line) as DropBatch;
+  } catch (error) {
+    throw new AgentUnreachable(`${socketPath}: ${error instanceof Error ? error.message : String(error)}`);
+  } finally {
+    answer.destroy();
+  }
+}
+
+async function refusalOf(socketPath: string, answer: IncomingMessage): Promise<AgentUnreachable> {
+  const text = await answer.toArray();
+  return new AgentUnreachable(
+    `${socketPath}: /drops answered ${answer.statusCode}: ${text.join('').slice(0, 200).trim()}`,
+  );
 }
 
 export async function bgpStatus(socketPath: string): Promise<BgpStatus> {

@@ -8,9 +8,11 @@
 import { chmodSync, rmSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
+import { KernelError } from '../kernel/kernel.ts';
+import { nearMiss } from '../model/near-miss.ts';
 import type { Answer } from './bgp/bgp-questions.ts';
 import { answerBgpCommand, answerBgpQuestion } from './bgp/bgp-questions.ts';
-import type { AgentStatus, BgpControl, Readiness } from './control-api.ts';
+import type { AgentStatus, BgpControl, DropBatch, DropView, PolicyControl, Readiness } from './control-api.ts';
 import { writeMrtDump } from './monitoring/mrt-dump.ts';
 
 export interface ControlSource {
@@ -18,6 +20,8 @@ export interface ControlSource {
   readonly status: (() => AgentStatus) | undefined;
   readonly readiness: () => Readiness;
   readonly bgp: BgpControl;
+  /** Undefined for a speaker that runs alone. */
+  readonly policy: PolicyControl | undefined;
 }
 
 /** A client that neither asks nor leaves holds a connection; this many are plenty for one host. */
@@ -26,8 +30,10 @@ const REQUEST_TIMEOUT_MS = 10_000;
 
 const BGP = '/bgp/';
 const DUMP = '/bgp/dump';
+const DROPS = '/drops';
+const ENDPOINTS = '/endpoints';
 const PATHS =
-  '/status, /livez, /readyz, /bgp/status, /bgp/peers, /bgp/routes, /bgp/received/PEER, /bgp/advertised/PEER, /bgp/explain, /bgp/dump';
+  '/status, /endpoints, /endpoints/NAME, /policies, /drops, /livez, /readyz, /bgp/status, /bgp/peers, /bgp/routes, /bgp/received/PEER, /bgp/advertised/PEER, /bgp/explain, /bgp/dump';
 
 /** Listens on `path`, replacing a socket that a process before us left behind. */
 export async function startControlServer(path: string, source: ControlSource): Promise<Server> {
@@ -50,6 +56,10 @@ function respond(source: ControlSource, request: IncomingMessage, response: Serv
     void writeMrtDump(source.bgp, response);
     return;
   }
+  if (path === DROPS && request.method === 'GET' && source.policy !== undefined) {
+    streamDrops(source.policy, response);
+    return;
+  }
   const { code, body } = answerTo(source, request.method ?? '', path, new URLSearchParams(query));
   response.writeHead(code, { 'content-type': 'application/json' });
   response.end(`${JSON.stringify(body)}\n`);
@@ -66,5 +76,60 @@ function answerTo(source: ControlSource, method: string, path: string, parameter
     const readiness = source.readiness();
     return { code: readiness.ready ? 200 : 503, body: readiness };
   }
+  if (source.policy !== undefined) {
+    if (path === '/policies') return { code: 200, body: source.policy.policies() };
+    if (path === ENDPOINTS) return { code: 200, body: source.policy.endpoints() };
+    if (path.startsWith(`${ENDPOINTS}/`)) return answerEndpoint(source.policy, path.slice(ENDPOINTS.length + 1));
+  }
   return path === '/status' && source.status !== undefined ? { code: 200, body: source.status() } : missing;
+}
+
+function answerEndpoint(policy: PolicyControl, encoded: string): Answer {
+  const name = encoded.includes('%') ? decoded(encoded) : encoded;
+  const endpoint = policy.endpoint(name);
+  if (endpoint !== undefined) return { code: 200, body: endpoint };
+  const near = nearMiss(
+    name,
+    policy.endpoints().map((each) => each.name),
+  );
+  const remedy = near === undefined ? '`muslin endpoint list` shows those that are here' : `is it "${near}"?`;
+  return { code: 404, body: { error: `no endpoint "${name}" on this host, or several; ${remedy}` } };
+}
+
+/** What is no percent-encoding is taken as it is: it names nothing. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** A client that takes what it is sent too slowly loses packets rather than memory of the agent's. */
+const DROPS_BACKLOG_BYTES = 1 << 20;
+
+/** A line of JSON for each batch until the client leaves. */
+function streamDrops(policy: PolicyControl, response: ServerResponse): void {
+  let lostBefore = 0;
+  const listener = (drops: readonly DropView[], lost: number): void => {
+    if (response.writableLength > DROPS_BACKLOG_BYTES) {
+      lostBefore += drops.length + lost;
+      return;
+    }
+    const batch: DropBatch = { drops, lost: lost + lostBefore };
+    lostBefore = 0;
+    response.write(`${JSON.stringify(batch)}\n`);
+  };
+  try {
+    const stop = policy.watchDrops(listener);
+    if (stop === undefined) throw new KernelError('EBUSY', 'too many watch dropped packets already; end one of them');
+    response.on('close', stop);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    response.writeHead(503, { 'content-type': 'application/json' });
+    response.end(`${JSON.stringify({ error: error.message })}\n`);
+    return;
+  }
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  response.flushHeaders();
 }

@@ -3,7 +3,7 @@
  *
  *   store events ─► calculation ─┐                    ┌─► kernel (netlink, sysctl)
  *   BGP best paths ─► calculation ┴─► dataplane ─► pass ┤
- *   kernel events ─► reading ────────► dataplane ─► pass └─► packet filter (one nftables transaction)
+ *   kernel events ─► reading ────────► dataplane ─► pass └─► packet filter
  *
  * What can wake the loop is the `Wake` union. Events only note that something changed and schedule one pass; a pass reads
  * what has to be read, takes the changes, and applies operations in the dataplane's order until none is left. Passes are
@@ -14,9 +14,13 @@
 import { Calculation } from '../felix/calc/calculation.ts';
 import type { KernelOperation } from '../felix/dataplane/dataplane.ts';
 import { Dataplane } from '../felix/dataplane/dataplane.ts';
+import type { FilterWorld } from '../felix/dataplane/filter/match.ts';
+import { filterWorld } from '../felix/dataplane/forwarding.ts';
 import type { Interfaces } from '../felix/dataplane/interfaces.ts';
+import { isWorkloadDevice } from '../felix/dataplane/ownership.ts';
 import type { Unsettled } from '../felix/dataplane/unsettled.ts';
-import type { Announcement, Gateway, PeerRoute } from '../felix/desired/desired.ts';
+import type { Announcement, DesiredEndpoint, Gateway, PeerRoute } from '../felix/desired/desired.ts';
+import type { FilterSettings } from '../felix/desired/filter-settings.ts';
 import type { Kernel, KernelEvent } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { unreachable } from '../lib/assert.ts';
@@ -25,12 +29,15 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
 import type { Link, Route } from '../net/kernel-objects.ts';
 import { ROUTE_TABLE } from '../net/kernel-objects.ts';
 import type { BgpListener } from './bgp.ts';
+import type { CuttingGround } from './connection-cutter.ts';
 import type { FelixStatus } from './control-api.ts';
 import { EndpointWaiters } from './endpoint-waiters.ts';
-import type { PacketFilter } from './packet-filter.ts';
+import type { BackendChoice } from './filter/backend-choice.ts';
+import type { PacketFilter } from './filter/packet-filter.ts';
 
 /** What has to be read from the kernel before the next pass decides; events keep the rest up to date. */
 type Wake = 'nothing' | 'everything';
@@ -39,6 +46,8 @@ type Wake = 'nothing' | 'everything';
 const RESYNC_MS = 60_000;
 /** After a reading has failed, and between passes that could not finish. */
 const READING_RETRY_MS = 1_000;
+/** Between slices of one pass over the connections, routes hardly change. */
+const WORLD_AGE_MS = 1_000;
 /** A route may need its device, the device its settings: a few rounds settle all; more would be a loop of ours. */
 const ROUNDS_MAX = 8;
 
@@ -55,6 +64,10 @@ export class Felix implements BgpListener {
   #scheduled = false;
   #timer: NodeJS.Timeout | undefined;
   #lastFullReading = instant(0);
+  /** Devices or addresses may differ from those that the packet filter was told of. */
+  #hostDevicesMayDiffer = true;
+  #world: FilterWorld | undefined;
+  #worldReadAt = instant(0);
   #storeInSync = false;
   #storeAway: string | undefined;
   #wasInSync = false;
@@ -93,6 +106,12 @@ export class Felix implements BgpListener {
     this.#schedule('everything'); // other settings matter now
   }
 
+  /** What the packet filter is to be made with; must be told before the store is in sync. */
+  configureFilter(choice: BackendChoice, settings: FilterSettings): void {
+    this.#filter.configure(choice, settings);
+    this.#schedule('nothing');
+  }
+
   storeInSync(): void {
     this.#storeAway = undefined;
     this.#storeInSync = true;
@@ -109,6 +128,32 @@ export class Felix implements BgpListener {
     if (!this.#storeInSync) return { ready: false, reason: 'the store has not been read yet' };
     if (this.#storeAway !== undefined) return { ready: false, reason: `the store is away: ${this.#storeAway}` };
     return { ready: true, reason: '' };
+  }
+
+  endpoints(): readonly DesiredEndpoint[] {
+    return this.#dataplane.endpoints();
+  }
+
+  /** What is missing until the endpoint's rules, device and routes are in force; undefined when nothing is. */
+  endpointPending(id: string): string | undefined {
+    return this.#endpointPending(id);
+  }
+
+  /** By what connections are judged after a change of policy. Routes are read anew when they are older than a second. */
+  cuttingGround(): CuttingGround {
+    const now = monotonicNow();
+    if (this.#world === undefined || now - this.#worldReadAt > WORLD_AGE_MS) {
+      this.#world = filterWorld(this.#kernel.routes(ROUTE_TABLE.main), this.#dataplane.interfaces);
+      this.#worldReadAt = now;
+    }
+    const local = new Map(
+      this.#dataplane
+        .endpoints()
+        .flatMap(({ addresses, deviceName }) =>
+          addresses.map(({ address }) => [formatIp(address), deviceName] as const),
+        ),
+    );
+    return { enabled: this.#filter.settings.cutConnections, program: this.#filter.program, world: this.#world, local };
   }
 
   /** The devices and addresses as last read. */
@@ -152,6 +197,7 @@ export class Felix implements BgpListener {
       routes: this.#dataplane.routeCount,
       unsettled,
       withoutDevice: this.#dataplane.endpointsWithoutDevice(),
+      filter: this.#filter.backend,
     };
   }
 
@@ -167,11 +213,13 @@ export class Felix implements BgpListener {
     switch (event.kind) {
       case 'link': {
         const mayLoseRoutes = this.#dataplane.observeLink(event.link, event.removed);
+        this.#hostDevicesMayDiffer ||= !isWorkloadDevice(event.link.name);
         this.#schedule(mayLoseRoutes ? 'everything' : 'nothing');
         break;
       }
       case 'address':
         this.#dataplane.observeAddress(event.address, event.removed);
+        this.#hostDevicesMayDiffer = true;
         this.#schedule('nothing');
         break;
       case 'route':
@@ -230,7 +278,7 @@ export class Felix implements BgpListener {
   #takeChanges(): void {
     const changes = this.calculation.takeChanges();
     this.#dataplane.update(changes);
-    if (changes.endpoints.size > 0) this.#filter.setEndpoints(this.#dataplane.endpoints());
+    this.#filter.update(changes);
     if (changes.announcements !== undefined) this.#onAnnouncements(changes.announcements);
   }
 
@@ -252,6 +300,7 @@ export class Felix implements BgpListener {
       proxies: this.#kernel.neighbourProxies(),
       settings: new Map(settings),
     });
+    this.#hostDevicesMayDiffer = true;
     this.#filter.distrust();
     this.#lastFullReading = monotonicNow();
   }
@@ -260,6 +309,8 @@ export class Felix implements BgpListener {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const before = this.#dataplane.operationsBeforeFilter(monotonicNow());
       for (const operation of before) this.#carryOut(operation);
+      if (this.#hostDevicesMayDiffer) this.#filter.setHostDevices(this.#dataplane.interfaces.hostDevices());
+      this.#hostDevicesMayDiffer = false;
       this.#filter.apply();
       const after = this.#dataplane.operationsAfterFilter(monotonicNow(), this.#filter.inForce);
       for (const operation of after) this.#carryOut(operation);

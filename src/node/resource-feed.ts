@@ -1,12 +1,13 @@
 /**
  * What the store says, handed on to those whom it concerns.
  *
- * Containers and blocks go to Felix's calculation, nodes, peers and filters to BGP, pools and containers to both. Kinds that
- * change nothing on a host are passed over. A resource that is not valid counts as absent, and is said so in the
+ * Containers, policies and blocks go to Felix's calculation, peers and filters to BGP, nodes, pools and containers to both,
+ * and configurations to whomever they configure. Kinds that change nothing on a host are passed over. A resource that is not valid counts as absent, and is said so in the
  * log: it must not stop the others.
  */
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import type { Log } from '../lib/log.ts';
+import { setOrDelete } from '../lib/set-or-delete.ts';
 import type { BgpConfiguration } from '../model/bgp-configuration.ts';
 import type { BgpFilter } from '../model/bgp-filter.ts';
 import type { BgpPeer } from '../model/bgp-peer.ts';
@@ -15,12 +16,18 @@ import type { IpPool } from '../model/ip-pool.ts';
 import type { AnyResource, KindName } from '../model/kinds.ts';
 import type { Node } from '../model/node.ts';
 import { resourceOfEntry } from '../model/resource-entry.ts';
-import { parseResourceKey } from '../model/resource-key.ts';
+import { formatResourceId, parseResourceKey } from '../model/resource-key.ts';
 import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
+import { cidr } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
 import type { Entry } from '../store/store.ts';
 import { nodeAddresses } from './bgp/peer-sessions.ts';
 import type { Bgp } from './bgp.ts';
 import type { Felix } from './felix.ts';
+import { felixOnNode } from './felix-layers.ts';
+import { chooseBackend } from './filter/backend-choice.ts';
+import { filterSettings } from './filter/filter-settings.ts';
 import { metricsPlace } from './monitoring/metrics-place.ts';
 import type { MetricsPlace } from './monitoring/metrics-server.ts';
 import type { StoreListener } from './store-follower.ts';
@@ -28,7 +35,7 @@ import type { StoreListener } from './store-follower.ts';
 export class ResourceFeed implements StoreListener {
   readonly #node: string;
   readonly #felix: Felix;
-  readonly #bgp: Bgp;
+  readonly #bgp: Pick<Bgp, 'configure'>;
   readonly #log: Log;
   readonly #nodes = new Map<string, Node>();
   readonly #bgpResources = {
@@ -39,29 +46,48 @@ export class ResourceFeed implements StoreListener {
     pools: new Map<string, IpPool>(),
     endpoints: new Map<string, WorkloadEndpoint>(),
   };
+  /** Containers of all hosts, by address: names for packets. */
+  readonly #endpointsByAddress = new Map<string, string>();
+  readonly #addressesByEndpoint = new Map<string, readonly string[]>();
+  /** By resource in text, "NetworkPolicy shop/db". */
+  readonly #policyRevisions = new Map<string, string>();
   readonly #felixConfigurations = new Map<string, FelixConfiguration>();
   readonly #onMetrics: (place: MetricsPlace | undefined) => void;
+  readonly #nftablesProblem: () => string | undefined;
   #inSync = false;
   #isConfiguring = false;
 
   constructor(options: {
     readonly node: string;
     readonly felix: Felix;
-    readonly bgp: Bgp;
+    readonly bgp: Pick<Bgp, 'configure'>;
     readonly log: Log;
     /** Where metrics are to be served now; undefined for nowhere. */
     readonly onMetrics: (place: MetricsPlace | undefined) => void;
+    /** Why nftables does not work on this host; undefined when it does. */
+    readonly nftablesProblem: () => string | undefined;
   }) {
     this.#node = options.node;
     this.#felix = options.felix;
     this.#bgp = options.bgp;
     this.#log = options.log;
     this.#onMetrics = options.onMetrics;
+    this.#nftablesProblem = options.nftablesProblem;
   }
 
   /** The resource of our own node, once it is there. */
   ownNode(): Node | undefined {
     return this.#nodes.get(this.#node);
+  }
+
+  /** "default/a1" for an address that a container has, on whatever host. */
+  endpointAt(address: Ip): string | undefined {
+    return this.#endpointsByAddress.get(formatIp(address));
+  }
+
+  /** The revision of a policy's resource, as it was last heard of: "NetworkPolicy shop/db". */
+  policyRevision(policy: string): string | undefined {
+    return this.#policyRevisions.get(policy);
   }
 
   put(entry: Entry): void {
@@ -76,6 +102,7 @@ export class ResourceFeed implements StoreListener {
 
   inSync(): void {
     this.#inSync = true;
+    this.#configureFelix();
     this.#felix.storeInSync();
     this.#configure();
   }
@@ -91,8 +118,9 @@ export class ResourceFeed implements StoreListener {
     switch (id.kind as KindName) {
       case 'Node':
         setOrDelete(this.#nodes, id.name, ofKind('Node', resource));
+        calculation.updateNode(id.name, ofKind('Node', resource));
         this.#configure();
-        return;
+        break;
       case 'BGPConfiguration':
         setOrDelete(this.#bgpResources.configurations, id.name, ofKind('BGPConfiguration', resource));
         this.#configure();
@@ -123,6 +151,21 @@ export class ResourceFeed implements StoreListener {
       case 'BlockAffinity':
         calculation.updateAffinity(id.name, ofKind('BlockAffinity', resource));
         break;
+      case 'Tier':
+      case 'NetworkPolicy':
+      case 'GlobalNetworkPolicy':
+      case 'StagedNetworkPolicy':
+      case 'StagedGlobalNetworkPolicy':
+      case 'KubernetesNetworkPolicy':
+      case 'StagedKubernetesNetworkPolicy':
+      case 'Profile':
+      case 'Namespace':
+      case 'NetworkSet':
+      case 'GlobalNetworkSet':
+      case 'HostEndpoint':
+        setOrDelete(this.#policyRevisions, formatResourceId(id), resource?.metadata.resourceVersion);
+        calculation.updatePolicyResource(formatResourceId(id), resource);
+        break;
       default:
         return;
     }
@@ -132,12 +175,22 @@ export class ResourceFeed implements StoreListener {
   /** Containers come and go all the time; BGP is asked only where some of them are peers. */
   #takeEndpoint(id: string, endpoint: WorkloadEndpoint | undefined): void {
     this.#felix.calculation.updateEndpoint(id, endpoint);
+    this.#nameAddresses(id, endpoint);
     const { endpoints, peers } = this.#bgpResources;
     const before = endpoints.has(id);
     setOrDelete(endpoints, id, endpoint?.spec.node === this.#node ? endpoint : undefined);
     const concerns = before || endpoints.has(id);
     const mayPeer = [...peers.values()].some(({ spec }) => spec.localWorkloadSelector !== undefined);
     if (concerns && mayPeer) this.#configure();
+  }
+
+  #nameAddresses(id: string, endpoint: WorkloadEndpoint | undefined): void {
+    const addresses = (endpoint?.spec.ipNetworks ?? []).map((network) => formatIp(cidr(network).address));
+    for (const address of this.#addressesByEndpoint.get(id) ?? []) {
+      if (this.#endpointsByAddress.get(address) === id) this.#endpointsByAddress.delete(address);
+    }
+    setOrDelete(this.#addressesByEndpoint, id, endpoint && addresses);
+    for (const address of addresses) this.#endpointsByAddress.set(address, id);
   }
 
   /** Once for all that came in one turn: a listing, or a file that was applied. */
@@ -149,19 +202,25 @@ export class ResourceFeed implements StoreListener {
 
   #configureNow(): void {
     this.#isConfiguring = false;
+    this.#configureFelix();
     const own = this.ownNode();
     this.#felix.setIpv6(own !== undefined && nodeAddresses(own)[6] !== undefined);
     this.#bgp.configure(this.#bgpResources);
-    this.#onMetrics(own === undefined ? undefined : metricsPlace(own, this.#felixConfigurations));
+    const metrics = own === undefined ? undefined : felixOnNode(this.#node, own, this.#felixConfigurations).felix;
+    this.#onMetrics(metrics && metricsPlace(metrics));
+  }
+
+  /** A node without a resource yet has no labels that a configuration could choose it by. */
+  #configureFelix(): void {
+    const { felix, annotations } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
+    const choice = chooseBackend(felix, this.#nftablesProblem);
+    const settings = filterSettings({ felix, annotations }, this.#bgpResources.pools.values(), choice.kind);
+    this.#felix.calculation.setSettings({ floatingIps: settings.floatingIps, externalNodes: felix.externalNodesList });
+    this.#felix.configureFilter(choice, settings);
   }
 }
 
 function ofKind<Name extends KindName>(kind: Name, resource: AnyResource | undefined) {
   // `kind` tells the members of the union apart, which the compiler does not see through the type parameter.
   return resource?.kind === kind ? (resource as Extract<AnyResource, { readonly kind: Name }>) : undefined;
-}
-
-function setOrDelete<Value>(map: Map<string, Value>, key: string, value: Value | undefined): void {
-  if (value === undefined) map.delete(key);
-  else map.set(key, value);
 }

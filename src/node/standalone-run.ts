@@ -137,7 +137,12 @@ class Standalone {
     this.#apply(configuration);
     if (socketPath === undefined) return;
     const { startControlServer } = await import('./control-server.ts');
-    this.#control = await startControlServer(socketPath, { status: undefined, readiness, bgp: this.#bgp });
+    this.#control = await startControlServer(socketPath, {
+      status: undefined,
+      readiness,
+      bgp: this.#bgp,
+      policy: undefined,
+    });
   }
 
   async reconfigure(configuration: StandaloneConfiguration): Promise<void> {

@@ -12,6 +12,7 @@ import { seededRandom } from '../../lib/prng.ts';
 import type { FelixConfiguration, FelixConfigurationSpec } from '../../model/felix-configuration.ts';
 import type { Node } from '../../model/node.ts';
 import { fakeBgp, neighborView } from '../bgp/bgp-control.suite.ts';
+import { felixOnNode } from '../felix-layers.ts';
 import { metricsPlace } from './metrics-place.ts';
 import { startMetricsServer } from './metrics-server.ts';
 import { METRICS, type Measured, metricsPage } from './metrics-table.ts';
@@ -260,6 +261,6 @@ for (const [title, specs, place] of [
   ],
 ] as const satisfies readonly (readonly [string, Readonly<Record<string, FelixConfigurationSpec>>, unknown])[]) {
   test(`${title} makes ${place === undefined ? 'no endpoint' : 'an endpoint'}`, () => {
-    assert.deepEqual(metricsPlace(NODE, configurations(specs)), place);
+    assert.deepEqual(metricsPlace(felixOnNode('host-a', NODE, configurations(specs)).felix), place);
   });
 }

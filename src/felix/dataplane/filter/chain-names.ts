@@ -59,6 +59,11 @@ export function toWorkloadChainName(deviceName: string): string {
   return `cali-tw-${deviceName}`;
 }
 
+/** The device of a container's own chain; undefined for any other. */
+export function deviceOfChain(name: string): string | undefined {
+  return /^cali-[ft]w-(.+)$/.exec(name)?.[1];
+}
+
 /** Whether the chain is a policy's, a group's or a profile's: there because others jump to it. */
 export function isDerivedName(name: string): boolean {
   return DERIVED.some((prefix) => name.startsWith(prefix));

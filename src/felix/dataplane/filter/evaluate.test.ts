@@ -273,6 +273,12 @@ describe('verdicts and jumps', () => {
       'drop',
       [],
     ],
+    [
+      'rules for the end of the kernel chain come last',
+      [{ ...forward(jump('a'), log('2')), hookRules: [log('3'), rule(DROP)] }, plain('a', log('1'))],
+      'drop',
+      ['1', '2', '3'],
+    ],
     ['nflog writes its prefix', [forward(rule({ kind: 'nflog', group: 1, prefix: 'n' }))], 'accept', ['n']],
   ];
   for (const [title, chains, verdict, logs] of rows) {

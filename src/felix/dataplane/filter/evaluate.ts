@@ -34,7 +34,7 @@ export interface Packet {
   readonly outDevice: string | undefined;
 }
 
-/** A rule that a packet met. */
+/** A rule that a packet met. Rules for the end of the kernel chain are counted on behind those of their chain. */
 export interface Step {
   readonly chain: ChainKey;
   readonly index: number;
@@ -89,8 +89,10 @@ function hooksOf({ chains }: FilterProgram): Hooks {
   for (const chain of chains.values()) {
     if (chain.hook === undefined) continue;
     const beside = hooks.get(chain.hook);
-    if (beside === undefined) hooks.set(chain.hook, [chain]);
-    else beside.push(chain);
+    // What is for the end of the kernel chain comes right behind, for nobody else's rules are known here.
+    const whole = { ...chain, rules: [...chain.rules, ...(chain.hookRules ?? [])] };
+    if (beside === undefined) hooks.set(chain.hook, [whole]);
+    else beside.push(whole);
   }
   for (const list of hooks.values()) list.sort((a, b) => TABLES.indexOf(a.table) - TABLES.indexOf(b.table));
   return hooks;

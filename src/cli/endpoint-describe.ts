@@ -1,0 +1,66 @@
+/**
+ * `muslin endpoint describe`: what holds for one container, rule by rule, in the order in which its packets meet the rules.
+ *
+ * Counts are the kernel's, since the rule's chain was last written. A policy's rules are shared by the endpoints of the host
+ * that it chooses: such counts are marked. JSON is the agent's EndpointView.
+ */
+import { Command } from 'commander';
+import { wallClockNow } from '../lib/clock.ts';
+import { type Column, renderTable } from '../lib/table.ts';
+import type { EndpointView, RuleView } from '../node/control-api.ts';
+import { endpointView } from '../node/control-client.ts';
+import { askAgent, socketOption } from './agent-question.ts';
+import { ownerText } from './rule-owner.ts';
+import { durationText, show, type ViewOptions, viewOption } from './view.ts';
+
+const RULE_COLUMNS: readonly Column<RuleView>[] = [
+  { title: 'TIER', cell: ({ owner }) => owner.tier ?? '-' },
+  { title: 'RULE OF', cell: ({ owner }) => ownerText(owner) },
+  { title: 'NO', cell: ({ owner }) => (owner.index === undefined ? '-' : String(owner.index)) },
+  { title: 'ACTION', cell: ({ action }) => action },
+  { title: 'PACKETS', cell: ({ packets, shared }) => (packets === undefined ? '?' : `${packets}${shared ? '*' : ''}`) },
+  { title: 'FILE', cell: ({ file }) => file ?? '-' },
+];
+
+export function endpointDescribeCommand(): Command {
+  return new Command('describe')
+    .description('Show what holds for a container of this host: its policies and rules in order, with counters.')
+    .argument('<endpoint>', 'NAMESPACE/NAME, a name, a device or an address')
+    .addOption(socketOption())
+    .addOption(viewOption())
+    .addHelpText('after', '\nExample:\n  muslin endpoint describe default/a1')
+    .action(async (name: string, options: ViewOptions & { readonly socket: string }) => {
+      const view = await askAgent(options.socket, (socket) => endpointView(socket, name));
+      show(options, view, () => endpointText(view));
+    });
+}
+
+function endpointText(view: EndpointView): string {
+  const { name, device, addresses, floatingIps, profiles, staged } = view;
+  const lines: readonly (readonly [string, string])[] = [
+    ['endpoint', name],
+    ['device', device],
+    ['addresses', addresses.join(', ')],
+    ['in force', inForceText(view)],
+    ...floatingIps.map(({ external, internal, outgoing }) => {
+      return ['floating', `${external} leads to ${internal}${outgoing ? ', and is what it speaks with' : ''}`] as const;
+    }),
+    ['profiles', profiles.join(', ') || 'none'],
+    ...staged.map((policy) => ['staged', `${policy} would choose it; it is not enforced`] as const),
+  ];
+  const shared = [...view.ingress, ...view.egress].some((rule) => rule.shared);
+  return [
+    lines.map(([title, value]) => `${title.padEnd(11)}${value}\n`).join(''),
+    `\nIngress, what may reach it (chain cali-tw-${device}):\n`,
+    renderTable(RULE_COLUMNS, view.ingress),
+    `\nEgress, what it may send (chain cali-fw-${device}):\n`,
+    renderTable(RULE_COLUMNS, view.egress),
+    shared ? '\n* packets of all containers of this host that the rule is for\n' : '',
+  ].join('');
+}
+
+function inForceText({ inForce, pending, since }: EndpointView): string {
+  if (!inForce) return `no: ${pending}`;
+  if (since === undefined) return 'yes';
+  return `yes, for ${durationText(Math.max(0, wallClockNow() - Date.parse(since)))} as it is (since ${since})`;
+}

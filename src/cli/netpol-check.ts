@@ -1,0 +1,136 @@
+/**
+ * `muslin netpol-check`: puts a state of pods and policies in force, for conformance suites that have no Kubernetes.
+ *
+ * The state comes as JSON on stdin: namespaces with their labels, pods with addresses and host devices, ports that every pod
+ * serves, and networking.k8s.io/v1 policies. The pods' hosts are network namespaces, PREFIX and the node's name. Resources
+ * go the same way as an agent's: calculation, builder, backend. Devices and routes are the suite's own and stay as
+ * they are. It returns when the rules are in force, so a suite can probe at once; each run replaces what the last one did.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { z } from 'zod';
+import { Calculation } from '../felix/calc/calculation.ts';
+import { endpointId } from '../felix/calc/local-endpoints.ts';
+import { namespacePath } from '../kernel/network-namespace.ts';
+import { effectiveFelix } from '../model/felix-configuration.ts';
+import type { AnyResource } from '../model/kinds.ts';
+import { formatResourceId } from '../model/resource-key.ts';
+import { validateResource } from '../model/validate.ts';
+import { chooseBackend } from '../node/filter/backend-choice.ts';
+import { filterSettings } from '../node/filter/filter-settings.ts';
+import { openFilterBackend } from '../node/filter/open-backend.ts';
+import { PacketFilter } from '../node/filter/packet-filter.ts';
+import { openLog } from '../node/log.ts';
+import { CommandError, EXIT_CODE } from './exit-code.ts';
+
+const labels = z.record(z.string(), z.string()).default({});
+
+const stateSchema = z.object({
+  namespaces: z.record(z.string(), labels),
+  ports: z.array(z.object({ name: z.string(), port: z.int(), protocol: z.string() })).default([]),
+  pods: z.array(
+    z.object({
+      namespace: z.string(),
+      name: z.string(),
+      labels,
+      ip: z.string(),
+      node: z.string(),
+      hostIf: z.string(),
+    }),
+  ),
+  policies: z.array(z.looseObject({})),
+});
+
+type State = z.infer<typeof stateSchema>;
+
+const DATAPLANES = {
+  nftables: { nftablesMode: 'Enabled', iptablesBackend: 'Auto' },
+  'iptables-nft': { nftablesMode: 'Disabled', iptablesBackend: 'NFT' },
+  'iptables-legacy': { nftablesMode: 'Disabled', iptablesBackend: 'Legacy' },
+} as const;
+
+interface Flags {
+  readonly dataplane: keyof typeof DATAPLANES;
+  readonly prefix: string;
+}
+
+export function netpolCheckCommand(): Command {
+  return new Command('netpol-check')
+    .description(
+      'Put a state of pods and Kubernetes policies, as JSON on stdin, in force in namespaces that are there.',
+    )
+    .addOption(
+      new Option('--dataplane <name>', 'the packet filter').choices(Object.keys(DATAPLANES)).default('nftables'),
+    )
+    .option('--prefix <text>', 'of the namespaces of hosts, before the name of the node', 'np-')
+    .addHelpText('after', '\nExample:\n  muslin netpol-check --dataplane nftables < state.json')
+    .action((flags: Flags) => {
+      const state = readState();
+      const resources = resourcesOf(state);
+      for (const node of new Set(state.pods.map(({ node }) => node))) enforce(node, resources, flags);
+    });
+}
+
+function readState(): State {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(0, 'utf8'));
+  } catch (error) {
+    throw invalid(`stdin: not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const parsed = stateSchema.safeParse(json);
+  if (!parsed.success) throw invalid(`stdin: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+function invalid(message: string): CommandError {
+  return new CommandError(EXIT_CODE.usage, message);
+}
+
+function resourcesOf({ namespaces, ports, pods, policies }: State): AnyResource[] {
+  const documents = [
+    ...Object.entries(namespaces).map(([name, labels]) => ({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name, labels },
+    })),
+    ...pods.map(({ namespace, name, labels, ip, node, hostIf }) => ({
+      apiVersion: 'projectcalico.org/v3',
+      kind: 'WorkloadEndpoint',
+      metadata: { namespace, name, labels },
+      spec: { node, interfaceName: hostIf, ipNetworks: [`${ip}/32`], ports },
+    })),
+    ...policies,
+  ];
+  return documents.map((document) => {
+    const validated = validateResource(document);
+    if (!validated.ok) throw invalid(`stdin: ${JSON.stringify(validated).slice(0, 500)}`);
+    return validated.resource;
+  });
+}
+
+function enforce(node: string, resources: readonly AnyResource[], { dataplane, prefix }: Flags): void {
+  const felix = { ...effectiveFelix([]), ...DATAPLANES[dataplane] };
+  const calculation = new Calculation(node);
+  for (const resource of resources) {
+    const { name, namespace = '' } = resource.metadata;
+    if (resource.kind === 'WorkloadEndpoint') calculation.updateEndpoint(endpointId(namespace, name), resource);
+    else calculation.updatePolicyResource(formatResourceId({ kind: resource.kind, ...resource.metadata }), resource);
+  }
+  const filter = new PacketFilter({
+    openBackend: (choice) => openFilterBackend(choice, namespacePath(`${prefix}${node}`)),
+    openLeftovers: () => [],
+    onBackends: () => undefined,
+    onApplied: () => undefined,
+    log: openLog(node, 'error'),
+  });
+  try {
+    const choice = chooseBackend(felix, () => undefined);
+    filter.configure(choice, filterSettings({ felix, annotations: {} }, [], choice.kind));
+    filter.update(calculation.takeChanges());
+    filter.apply();
+    if (filter.error !== undefined) throw new CommandError(EXIT_CODE.failure, `${prefix}${node}: ${filter.error}`);
+  } finally {
+    filter.close();
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Which of the kernel's packet filters muslin uses on this host, and why.
+ *
+ * FelixConfiguration's `nftablesMode` decides: Enabled is nftables; Disabled is iptables, in the variant that `iptablesBackend`
+ * names; Auto is nftables where it works, else iptables. What is asked for by name is taken or refused, never replaced. The reason is for `muslin node status`.
+ */
+import type { EffectiveFelix } from '../../model/felix-configuration.ts';
+
+export type BackendKind = 'nftables' | 'iptables';
+export type IptablesVariant = 'legacy' | 'nft';
+
+export interface BackendChoice {
+  readonly kind: BackendKind;
+  /** Of iptables; undefined lets the tools that are installed decide. */
+  readonly variant: IptablesVariant | undefined;
+  /** iptables: before or after what others have in the kernel's chains. */
+  readonly insertMode: 'insert' | 'append';
+  readonly why: string;
+}
+
+/** `nftablesProblem` finds out why nftables does not work here; undefined when it does. */
+export function chooseBackend(felix: EffectiveFelix, nftablesProblem: () => string | undefined): BackendChoice {
+  const insertMode = felix.chainInsertMode === 'Append' ? 'append' : 'insert';
+  const nftables = { kind: 'nftables', variant: undefined, insertMode } as const;
+  const variant = felix.iptablesBackend === 'Auto' ? undefined : felix.iptablesBackend === 'NFT' ? 'nft' : 'legacy';
+  switch (felix.nftablesMode) {
+    case 'Enabled':
+      return { ...nftables, why: 'FelixConfiguration: nftablesMode Enabled' };
+    case 'Disabled':
+      return { kind: 'iptables', variant, insertMode, why: 'FelixConfiguration: nftablesMode Disabled' };
+    case 'Auto': {
+      const problem = nftablesProblem();
+      if (problem === undefined) return { ...nftables, why: 'nftablesMode Auto, and nftables works here' };
+      const why = `nftablesMode Auto, and nftables does not work here: ${problem}`;
+      return { kind: 'iptables', variant, insertMode, why };
+    }
+  }
+}
