@@ -11,11 +11,21 @@ import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { Calculation } from '../felix/calc/calculation.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
+import { filterWorld } from '../felix/dataplane/forwarding.ts';
+import { Interfaces } from '../felix/dataplane/interfaces.ts';
+import type { DesiredEndpoint } from '../felix/desired/desired.ts';
+import { openConntrack } from '../kernel/conntrack.ts';
+import { openKernel } from '../kernel/netlink-kernel.ts';
 import { namespacePath } from '../kernel/network-namespace.ts';
+import type { Log } from '../lib/log.ts';
+import { seededRandom } from '../lib/prng.ts';
 import { effectiveFelix } from '../model/felix-configuration.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { formatResourceId } from '../model/resource-key.ts';
 import { validateResource } from '../model/validate.ts';
+import { formatIp } from '../net/ip.ts';
+import { ROUTE_TABLE } from '../net/kernel-objects.ts';
+import { ConnectionCutter } from '../node/connection-cutter.ts';
 import { chooseBackend } from '../node/filter/backend-choice.ts';
 import { filterSettings } from '../node/filter/filter-settings.ts';
 import { openFilterBackend } from '../node/filter/open-backend.ts';
@@ -64,10 +74,10 @@ export function netpolCheckCommand(): Command {
     )
     .option('--prefix <text>', 'of the namespaces of hosts, before the name of the node', 'np-')
     .addHelpText('after', '\nExample:\n  muslin netpol-check --dataplane nftables < state.json')
-    .action((flags: Flags) => {
+    .action(async (flags: Flags) => {
       const state = readState();
       const resources = resourcesOf(state);
-      for (const node of new Set(state.pods.map(({ node }) => node))) enforce(node, resources, flags);
+      for (const node of new Set(state.pods.map(({ node }) => node))) await enforce(node, resources, flags);
     });
 }
 
@@ -109,7 +119,9 @@ function resourcesOf({ namespaces, ports, pods, policies }: State): AnyResource[
   });
 }
 
-function enforce(node: string, resources: readonly AnyResource[], { dataplane, prefix }: Flags): void {
+async function enforce(node: string, resources: readonly AnyResource[], { dataplane, prefix }: Flags): Promise<void> {
+  const path = namespacePath(`${prefix}${node}`);
+  const log = openLog(node, 'error');
   const felix = { ...effectiveFelix([]), ...DATAPLANES[dataplane] };
   const calculation = new Calculation(node);
   for (const resource of resources) {
@@ -118,19 +130,47 @@ function enforce(node: string, resources: readonly AnyResource[], { dataplane, p
     else calculation.updatePolicyResource(formatResourceId({ kind: resource.kind, ...resource.metadata }), resource);
   }
   const filter = new PacketFilter({
-    openBackend: (choice) => openFilterBackend(choice, namespacePath(`${prefix}${node}`)),
+    openBackend: (choice) => openFilterBackend(choice, path),
     openLeftovers: () => [],
     onBackends: () => undefined,
     onApplied: () => undefined,
-    log: openLog(node, 'error'),
+    log,
   });
   try {
     const choice = chooseBackend(felix, () => undefined);
     filter.configure(choice, filterSettings({ felix, annotations: {} }, [], choice.kind));
-    filter.update(calculation.takeChanges());
+    const changes = calculation.takeChanges();
+    filter.update(changes);
     filter.apply();
     if (filter.error !== undefined) throw new CommandError(EXIT_CODE.failure, `${prefix}${node}: ${filter.error}`);
+    await cutConnections(filter, [...changes.endpoints.values()], path, log);
   } finally {
     filter.close();
   }
+}
+
+/** What an earlier state had allowed and this one does not is cut, as an agent would do. */
+async function cutConnections(
+  filter: PacketFilter,
+  endpoints: readonly (DesiredEndpoint | undefined)[],
+  path: string,
+  log: Log,
+): Promise<void> {
+  const kernel = openKernel(path);
+  const conntrack = openConntrack(path);
+  const interfaces = new Interfaces();
+  interfaces.replace(kernel.links(), kernel.addresses());
+  const world = filterWorld(kernel.routes(ROUTE_TABLE.main), interfaces);
+  const local = new Map(
+    endpoints.flatMap((endpoint) =>
+      (endpoint?.addresses ?? []).map(({ address }) => [formatIp(address), endpoint?.deviceName ?? ''] as const),
+    ),
+  );
+  const ground = () => ({ enabled: true, program: filter.program, world, local });
+  const cutter = new ConnectionCutter({ conntrack, guard: undefined, ground, log, random: seededRandom(0) });
+  cutter.policyChanged('all');
+  await cutter.settled();
+  cutter.close();
+  conntrack.close();
+  kernel.close();
 }

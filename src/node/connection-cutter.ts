@@ -25,7 +25,7 @@ import type { Conntrack } from '../kernel/conntrack.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import type { Nft } from '../kernel/nft.ts';
 import { type Backoff, backoffMs } from '../lib/backoff.ts';
-import { monotonicNow } from '../lib/clock.ts';
+import { after, instant, monotonicNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
 
@@ -34,7 +34,7 @@ const SLICE_MS = 3;
 /** Between passes, in lengths of the last: while changes come all the time, judging takes a quarter of a processor. */
 const REST_FACTOR = 3;
 /** A change waits this much longer at most. */
-const REST_MAX_MS = 2_000;
+const REST_MAX_MS = 500;
 const RETRY: Backoff = { firstMs: 1_000, maxMs: 60_000 };
 /** Rules that one line of the log names. */
 const RULES_IN_LOG_MAX = 10;
@@ -60,6 +60,8 @@ export class ConnectionCutter {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  #restUntil = instant(0);
+  #work: Promise<void> = Promise.resolve();
 
   /** `guard`: nft in the same namespace; without it, a cut TCP connection may come back by its answers. The caller closes both. */
   constructor(options: {
@@ -82,6 +84,11 @@ export class ConnectionCutter {
     this.#start();
   }
 
+  /** Resolves when everything that was told has been judged, or has failed and waits for another try. */
+  settled(): Promise<void> {
+    return this.#work;
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
@@ -91,19 +98,20 @@ export class ConnectionCutter {
     if (this.#running || this.#closed) return;
     this.#running = true;
     clearTimeout(this.#retry);
-    void this.#passes();
+    this.#work = this.#passes();
   }
 
   async #passes(): Promise<void> {
-    await eventLoopTurn();
     while (isAny(this.#changed) && !this.#closed) {
+      await pause(Math.max(0, this.#restUntil - monotonicNow()), undefined, { ref: false });
       const changed = this.#changed;
       this.#changed = new Set();
       const began = monotonicNow();
       try {
         await this.#pass(changed);
         this.#failures = 0;
-        await pause(Math.min((monotonicNow() - began) * REST_FACTOR, REST_MAX_MS), undefined, { ref: false });
+        const took = monotonicNow() - began;
+        this.#restUntil = after(began, took + Math.min(took * REST_FACTOR, REST_MAX_MS));
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
         this.#changed = union(this.#changed, changed);
