@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Chain, FilterProgram, Rule } from '../felix/dataplane/filter/program.ts';
 import { chainKey } from '../felix/dataplane/filter/program.ts';
 import type { Conntrack } from '../kernel/conntrack.ts';

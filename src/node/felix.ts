@@ -177,6 +177,11 @@ export class Felix implements BgpListener {
     this.#schedule('nothing');
   }
 
+  /** Reads all of the kernel anew at once, as is done once a minute: somebody may have changed what raises no event. */
+  resync(): void {
+    this.#schedule('everything');
+  }
+
   /** Resolves once the endpoint's rules, device and routes are in force; rejects with what is missing after `timeoutMs`. */
   endpointReady(id: string, timeoutMs: number): Promise<void> {
     this.#schedule('nothing');

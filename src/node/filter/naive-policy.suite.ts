@@ -7,6 +7,7 @@
  *
  * A container is asked once for each direction, a device of a host at each hook that a packet passes there.
  */
+import type { FilterSettings } from '../../felix/desired/filter-settings.ts';
 import type { EntityRule } from '../../model/entity-rule.ts';
 import type { HostEndpoint } from '../../model/host-endpoint.ts';
 import type { AnyResource, KindName } from '../../model/kinds.ts';
@@ -50,6 +51,9 @@ export interface HostPort {
   readonly addresses: readonly string[];
 }
 
+/** The ports that stay open, of FelixConfiguration. */
+type Failsafe = Pick<FilterSettings, 'failsafeInbound' | 'failsafeOutbound'>;
+
 /** At which point of its way a packet is: containers know "normal" alone. */
 type Stage = 'untracked' | 'preDNAT' | 'normal' | 'forward';
 
@@ -76,9 +80,11 @@ const EVERYTHING: PolicyRule = { action: 'Allow', source: {}, destination: {} };
 export class NaivePolicy {
   readonly #resources: readonly AnyResource[];
   readonly #things: readonly Thing[];
+  readonly #failsafe: Failsafe;
 
-  constructor(resources: readonly AnyResource[]) {
+  constructor(resources: readonly AnyResource[], failsafe: Failsafe = { failsafeInbound: [], failsafeOutbound: [] }) {
     this.#resources = resources;
+    this.#failsafe = failsafe;
     this.#things = resources.flatMap((resource) => this.#thing(resource) ?? []);
   }
 
@@ -99,9 +105,13 @@ export class NaivePolicy {
     if (endpoint === undefined) return { allowed: true, why: `${node} has no host endpoint for ${name}` };
     const { labels = {} } = endpoint.metadata;
     const asked = { labels: this.#withInherited(labels, endpoint.spec.profiles), direction };
+    // "Failsafe ports on every HEP": for what is the host's own, whatever policy says. Of what is sent on they are let
+    // through where nobody knows yet that it will be.
+    const failsafe = this.#isFailsafe(direction, flow);
+    if (failsafe && !isForwarded) return { allowed: true, why: 'a failsafe port' };
     // "Untracked (raw), preDNAT (mangle PREROUTING), normal (filter), forward (applyOnForward)." What is sent on has been in
     // raw and mangle PREROUTING when it came; what goes out by another device is not asked there again.
-    if (direction === 'ingress' || !isForwarded) {
+    if ((direction === 'ingress' || !isForwarded) && !failsafe) {
       const early =
         this.#judgeByTiers({ ...asked, stage: 'untracked' }, flow) ??
         this.#judgeByTiers({ ...asked, stage: 'preDNAT' }, flow);
@@ -116,6 +126,17 @@ export class NaivePolicy {
     return (
       this.#judgeByTiers({ ...asked, stage: 'normal' }, flow) ??
       this.#judgeByProfiles(endpoint.spec.profiles, direction, flow)
+    );
+  }
+
+  #isFailsafe(direction: Direction, flow: Flow): boolean {
+    const ports = direction === 'ingress' ? this.#failsafe.failsafeInbound : this.#failsafe.failsafeOutbound;
+    const other = direction === 'ingress' ? flow.source : flow.destination;
+    return ports.some(
+      ({ protocol, port, net }) =>
+        numberOf(protocol.toUpperCase()) === flow.protocol &&
+        port === flow.destinationPort &&
+        (net === undefined || containsIp(net, other)),
     );
   }
 

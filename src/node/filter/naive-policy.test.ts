@@ -8,7 +8,7 @@ import { parseDocuments } from '../../model/documents.ts';
 import type { AnyResource } from '../../model/kinds.ts';
 import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
 import { ip } from '../../net/ip.ts';
-import type { Flow } from './naive-policy.suite.ts';
+import type { Flow, HostPort } from './naive-policy.suite.ts';
 import { NaivePolicy } from './naive-policy.suite.ts';
 
 const ADDRESSES: Readonly<Record<string, string>> = {
@@ -363,6 +363,114 @@ for (const { title, policies, allowed, denied } of ROWS) {
     const wrong = [
       ...allowed.filter((text) => !allows(resources, text)).map((text) => `${text} is denied`),
       ...denied.filter((text) => allows(resources, text)).map((text) => `${text} is allowed`),
+    ];
+    assert.deepEqual(wrong, []);
+  });
+}
+
+/** The device that rows are about: "in world tcp 22" is for the host itself, "fwd-in" for the container web behind it. */
+const ETH0: HostPort = { node: 'host-a', name: 'eth0', addresses: ['192.0.2.10'] };
+
+function passes(resources: readonly AnyResource[], text: string): boolean {
+  const [way = '', peer = '', protocol = 'tcp', port = '80'] = text.split(' ');
+  const isForwarded = way.startsWith('fwd');
+  const [there, here] = [ip(ADDRESSES[peer]!), ip(isForwarded ? ADDRESSES['web']! : '192.0.2.10')];
+  const isIngress = way.endsWith('in');
+  const [source, destination] = isIngress ? [there, here] : [here, there];
+  const flow = {
+    source,
+    destination,
+    protocol: PROTOCOLS[protocol]!,
+    sourcePort: 40_000,
+    destinationPort: Number(port),
+  };
+  const direction = isIngress ? 'ingress' : 'egress';
+  return new NaivePolicy(resources).judgeAtDevice(ETH0, direction, isForwarded, flow).allowed;
+}
+
+const host = (name: string, spec: string) => calico('HostEndpoint', name, `{ node: host-a, ${spec} }`);
+const EDGE = host('edge', 'interfaceName: eth0');
+
+const DEVICE_ROWS: readonly Row[] = [
+  {
+    title: 'a device without a host endpoint is open, and so is one of another host',
+    policies: [
+      global('deny', '{ types: [Ingress, Egress] }'),
+      calico('HostEndpoint', 'b', '{ node: host-b, interfaceName: eth0 }'),
+    ],
+    allowed: ['in world', 'out world', 'fwd-in world', 'fwd-out world'],
+    denied: [],
+  },
+  {
+    title: 'a host endpoint closes the host, and leaves open what it forwards',
+    policies: [EDGE],
+    allowed: ['fwd-in world', 'fwd-out world'],
+    denied: ['in world', 'out world'],
+  },
+  {
+    title: 'a profile opens it',
+    policies: [host('edge', 'interfaceName: eth0, profiles: [projectcalico-default-allow]')],
+    allowed: ['in world', 'out world'],
+    denied: [],
+  },
+  {
+    title: 'a policy is for the host itself, and for what is forwarded only when it says so',
+    policies: [
+      EDGE,
+      global('p', '{ order: 1, ingress: [{ action: Allow, protocol: TCP, destination: { ports: [22] } }] }'),
+      global(
+        'q',
+        '{ order: 2, applyOnForward: true, ingress: [{ action: Allow, protocol: TCP, destination: { ports: [80] } }] }',
+      ),
+    ],
+    allowed: ['in world tcp 22', 'in world tcp 80', 'fwd-in world tcp 80', 'fwd-out world tcp 22'],
+    denied: ['in world tcp 443', 'fwd-in world tcp 22', 'out world'],
+  },
+  {
+    title: 'untracked policy comes before all, preDNAT policy next; neither has an end of a tier',
+    policies: [
+      EDGE,
+      global(
+        'u',
+        '{ doNotTrack: true, applyOnForward: true, order: 9, ingress: [{ action: Allow, protocol: UDP }, { action: Deny, protocol: TCP, destination: { ports: [23] } }] }',
+      ),
+      global(
+        'd',
+        '{ preDNAT: true, applyOnForward: true, order: 8, ingress: [{ action: Allow, protocol: TCP, destination: { ports: ["22:23"] } }, { action: Deny, protocol: UDP }] }',
+      ),
+      global(
+        'n',
+        '{ order: 1, applyOnForward: true, ingress: [{ action: Deny, source: { nets: [198.51.100.0/24] } }, { action: Allow }], egress: [{ action: Allow, protocol: TCP }] }',
+      ),
+    ],
+    allowed: [
+      'in world udp 53',
+      'in world tcp 22',
+      'fwd-in world tcp 22',
+      'fwd-in world udp 53',
+      'in partner tcp 80',
+      'out world tcp 80',
+    ],
+    denied: ['in world tcp 23', 'fwd-in partner tcp 23', 'in world tcp 80', 'fwd-in world tcp 80', 'out world udp 53'],
+  },
+  {
+    title: 'the device by name comes before its address, and that before "*"',
+    policies: [
+      host('a', "interfaceName: '*', profiles: [projectcalico-default-allow]"),
+      host('b', 'expectedIPs: [192.0.2.10]'),
+      host('c', 'interfaceName: eth1, profiles: [projectcalico-default-allow]'),
+    ],
+    allowed: [],
+    denied: ['in world', 'out world'],
+  },
+];
+
+for (const { title, policies, allowed, denied } of DEVICE_ROWS) {
+  test(`devices: ${title}`, () => {
+    const resources = read(policies.join('---\n'));
+    const wrong = [
+      ...allowed.filter((text) => !passes(resources, text)).map((text) => `${text} is denied`),
+      ...denied.filter((text) => passes(resources, text)).map((text) => `${text} is allowed`),
     ];
     assert.deepEqual(wrong, []);
   });

@@ -94,6 +94,8 @@ class Dice {
 interface Habits {
   readonly tiers: readonly string[];
   readonly orders: readonly (number | null)[];
+  /** Whether devices of hosts are policed, so that policies which act early or on what is forwarded matter. */
+  readonly hostEndpoints: boolean;
 }
 
 /** The resources of the world of a seed. Odd seeds have their containers on two hosts. */
@@ -102,6 +104,7 @@ export function randomWorld(seed: number): AnyResource[] {
   const habits: Habits = {
     tiers: dice.times(1, 3, () => dice.of(TIERS)),
     orders: dice.times(1, 2, () => dice.of(ORDERS)),
+    hostEndpoints: dice.chance(0.4),
   };
   const documents: Document[] = [
     ...NAMESPACES.map((name) => ({
@@ -120,7 +123,7 @@ export function randomWorld(seed: number): AnyResource[] {
         { nets: nets(dice) },
       ),
     ),
-    ...hostEndpoints(dice),
+    ...hostEndpoints(dice, habits),
     ...profiles(dice),
     ...(['security', 'platform'] as const).map((name) => calico('Tier', { name }, tier(dice))),
     ...dice.times(1, 8, (index) => policy(dice, index, habits)),
@@ -165,8 +168,8 @@ function endpoint(dice: Dice, index: number, node: string): Document {
 }
 
 /** Devices of the two hosts, and of one that no program here is for. */
-function hostEndpoints(dice: Dice): Document[] {
-  const own = dice.times(0, dice.chance(0.4) ? 3 : 0, (index) => {
+function hostEndpoints(dice: Dice, habits: Habits): Document[] {
+  const own = dice.times(habits.hostEndpoints ? 1 : 0, habits.hostEndpoints ? 3 : 0, (index) => {
     const node = dice.of(NODES);
     const place = dice.of([
       { interfaceName: 'eth0' },
@@ -244,11 +247,11 @@ function calicoSpec(dice: Dice, habits: Habits): Document {
 /** What a policy of the whole network has besides; some act earlier than others. */
 function globalSpec(dice: Dice, habits: Habits): Document {
   const spec = calicoSpec(dice, habits);
-  const draw = dice.below(10);
+  const draw = dice.below(habits.hostEndpoints ? 5 : 20);
   if (draw === 0) return { ...spec, applyOnForward: true, doNotTrack: true };
   if (draw === 1) return { ...spec, egress: [], types: ['Ingress'], applyOnForward: true, preDNAT: true };
   const fields = { namespaceSelector: () => namespaceSelector(dice, false), applyOnForward: () => true };
-  return { ...spec, ...dice.fields(0.25, fields) };
+  return { ...spec, ...dice.fields(habits.hostEndpoints ? 0.4 : 0.2, fields) };
 }
 
 function namespaceSelector(dice: Dice, isPeer: boolean): string {
