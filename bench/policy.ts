@@ -5,7 +5,8 @@
  * The change: an endpoint of another host gains or loses the label by which 10,000 others are in a set that a rule here uses. It is measured
  * from the store's event to the kernel's answer, in the agent's own loop. The floor is `nft -f -` with the same change of a set of the
  * same size, written by hand: one line, nothing to compute, a process to start. Both alternate in one run, in one namespace.
- * The cold start runs in a process of its own, whose code is as cold as that of an agent; the devices are there. Memory is that of a real agent. Run: npm run bench:policy
+ * The cold start runs in a process of its own, whose code is as cold as that of an agent; the devices are there. Memory is that of a real agent, from
+ * the bundle. Run: npm run bench:policy
  */
 import { fork, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -41,7 +42,7 @@ const STEADY = { endpoints: 10_000, local: 100, policies: 1_000 } as const;
 const APPS = 300;
 const NAMESPACES = 20;
 const SETTLE_MS = 5_000;
-const MUSLIN = fileURLToPath(new URL('../bin/muslin', import.meta.url));
+const MUSLIN = fileURLToPath(new URL('../build/muslin/bin/muslin', import.meta.url));
 
 const SILENT = {
   debug: () => undefined,

@@ -13,6 +13,7 @@
 import { join } from 'node:path';
 import { openConntrack } from '../kernel/conntrack.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
+import { releaseFreeMemory } from '../kernel/process-memory.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
@@ -44,6 +45,8 @@ import { VERSION } from './version.ts';
 /** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
 const PRESENCE_TTL_SECONDS = 15;
 
+/** After everything is in force for the first time: what starting has left behind is garbage by then. */
+const STARTED_MS = 2_000;
 /** In the run directory: which packet filters may have rules of ours. */
 const BACKENDS_FILE_NAME = 'packet-filters';
 
@@ -91,6 +94,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const felix: Felix = new Felix({
     ...{ node, kernel, filter, log, random },
     onAnnouncements: (announcements) => bgp.announce(announcements),
+    onFirstSync: () => setTimeout(releaseFreeMemory, STARTED_MS).unref(),
   });
   const conntrack = openConntrack();
   closers.push(() => conntrack.close());

@@ -58,6 +58,7 @@ export class Felix implements BgpListener {
   readonly #filter: PacketFilter;
   readonly #log: Log;
   readonly #onAnnouncements: (announcements: readonly Announcement[]) => void;
+  #onFirstSync: (() => void) | undefined;
   readonly #waiters = new EndpointWaiters((id) => this.#endpointPending(id));
   readonly #stopWatching: () => void;
   #wake: Wake = 'everything';
@@ -80,6 +81,8 @@ export class Felix implements BgpListener {
     readonly log: Log;
     readonly random: Random;
     readonly onAnnouncements: (announcements: readonly Announcement[]) => void;
+    /** Called when everything is in force for the first time. */
+    readonly onFirstSync?: () => void;
   }) {
     this.calculation = new Calculation(options.node);
     this.#dataplane = new Dataplane(options.random);
@@ -87,6 +90,7 @@ export class Felix implements BgpListener {
     this.#filter = options.filter;
     this.#log = options.log;
     this.#onAnnouncements = options.onAnnouncements;
+    this.#onFirstSync = options.onFirstSync;
     this.#stopWatching = options.kernel.watch((event) => this.#onKernelEvent(event));
   }
 
@@ -361,6 +365,10 @@ export class Felix implements BgpListener {
     const { inSync, reasons } = this.status();
     if (inSync === this.#wasInSync) return;
     this.#wasInSync = inSync;
+    if (inSync) {
+      this.#onFirstSync?.();
+      this.#onFirstSync = undefined;
+    }
     if (inSync) this.#log.info('in sync', { endpoints: this.#dataplane.endpoints().length });
     else this.#log.info('out of sync', { reasons: reasons.slice(0, 3) });
   }

@@ -8,6 +8,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { warmThreadPool } from '../kernel/network-namespace.ts';
+import { holdLittleInReserve } from '../kernel/process-memory.ts';
 import type { Log } from '../lib/log.ts';
 import type { RunningAgent } from './agent.ts';
 import { startAgent } from './agent.ts';
@@ -26,6 +27,7 @@ const STOP_TIMEOUT_MS = 5_000;
 export async function runNode(options: { readonly configPath: string }): Promise<void> {
   const configuration = readAgentConfiguration(options.configPath);
   warmThreadPool();
+  holdLittleInReserve();
   const log = openLog(configuration.node, configuration.logLevel);
   process.on('uncaughtException', (error) => fail(log, error));
   process.on('unhandledRejection', (error) => fail(log, error));
