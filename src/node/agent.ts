@@ -94,6 +94,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const felix: Felix = new Felix({
     ...{ node, kernel, filter, log, random },
     onAnnouncements: (announcements) => bgp.announce(announcements),
+    onAddressesGone: (addresses) => cutter.addressesGone(addresses),
     onFirstSync: () => setTimeout(releaseFreeMemory, STARTED_MS).unref(),
   });
   const conntrack = openConntrack();
@@ -154,12 +155,13 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const drops = new DropWatch({
     program: () => filter.program,
     deviceName: (index) => felix.interfaces().linkAt(index)?.name,
-    endpointAt: (address) => feed.endpointAt(address),
+    workloadAt: (address) => feed.workloadAt(address),
   });
   closers.push(() => drops.close());
   const policy = policyControl({
     ...{ filter, drops },
     endpoints: () => felix.endpoints(),
+    workloadOf: (id) => feed.workloadOf(id),
     endpointPending: (id) => felix.endpointPending(id),
     revisionOf: (id) => feed.policyRevision(id),
   });

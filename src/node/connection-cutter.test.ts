@@ -87,7 +87,7 @@ describe('cutting', () => {
   const log: Log = { debug: note, info: note, warn: note, error: note, child: () => log };
   const done = (count = 1): Promise<void> => until(() => calls.filter((call) => PASS_ENDS.has(call)).length >= count);
 
-  const PASS_ENDS = new Set(['connections judged anew', 'connections cut, which policy no longer allows']);
+  const PASS_ENDS = new Set(['connections judged anew', 'connections cut, which nobody may have any more']);
 
   async function until(condition: () => boolean): Promise<void> {
     for (let turn = 0; turn < 10_000 && !condition(); turn++) await (turn < 1_000 ? eventLoopTurn() : pause(1));
@@ -139,12 +139,12 @@ describe('cutting', () => {
       'guard',
       'remove 2',
       'dumped',
-      'connections cut, which policy no longer allows',
+      'connections cut, which nobody may have any more',
     ]);
     const { milliseconds, ...rest } = report ?? {};
     assert.equal(typeof milliseconds, 'number');
     const name = 'policy GlobalNetworkPolicy no-tcp ingress rule 2 (policies.yaml:7)';
-    assert.deepEqual(rest, { judged: 3, cut: 2, refused: 0, rules: { [name]: 2 } });
+    assert.deepEqual(rest, { judged: 3, cut: 2, gone: 0, refused: 0, rules: { [name]: 2 } });
     assert.deepEqual(table, [entryOf(3, 17)]);
   });
 
@@ -191,6 +191,17 @@ describe('cutting', () => {
     cutter.policyChanged('all');
     await done();
     assert.deepEqual(calls, ['connections judged anew']);
+  });
+
+  test('a container that is gone leaves no connection, whatever the rules are', async () => {
+    enabled = false;
+    rules = [];
+    cutter.addressesGone(['172.17.8.2']);
+    await done();
+    assert.deepEqual(
+      table.map(({ id }) => id),
+      [1, 3],
+    );
   });
 
   test('a table that cannot be read is said once, and read again later with what has changed since', async () => {

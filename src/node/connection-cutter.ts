@@ -1,5 +1,6 @@
 /**
- * Has a policy change take hold on running connections.
+ * Has a policy change take hold on running connections, and ends those of containers that are gone: whoever gets an address
+ * next must not inherit what the one before was allowed.
  *
  *   packet filter changed ─► policyChanged ─► pass: conntrack table ─► judged anew ─► guard ─► entry removed
  *
@@ -15,6 +16,7 @@ import { guardScript, guardTableScript } from '../felix/dataplane/connection-gua
 import {
   type ChangedDevices,
   type Cut,
+  connectionsOf,
   connectionsToCut,
   type LocalAddresses,
 } from '../felix/dataplane/connections.ts';
@@ -28,6 +30,7 @@ import { type Backoff, backoffMs } from '../lib/backoff.ts';
 import { after, instant, monotonicNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
+import type { ConntrackEntry } from '../net/conntrack-entry.ts';
 
 /** How long the event loop is held at once; one datagram of entries may go beyond it by a millisecond. */
 const SLICE_MS = 3;
@@ -55,6 +58,8 @@ export class ConnectionCutter {
   readonly #log: Log;
   readonly #random: Random;
   #changed: ChangedDevices = new Set();
+  /** Addresses that no container has any more, in text. */
+  #gone: ReadonlySet<string> = new Set();
   #running = false;
   #guarded = false;
   #failures = 0;
@@ -84,6 +89,12 @@ export class ConnectionCutter {
     this.#start();
   }
 
+  /** No container of this host has these addresses any more. */
+  addressesGone(addresses: readonly string[]): void {
+    this.#gone = new Set([...this.#gone, ...addresses]);
+    this.#start();
+  }
+
   /** Resolves when everything that was told has been judged, or has failed and waits for another try. */
   settled(): Promise<void> {
     return this.#work;
@@ -102,19 +113,22 @@ export class ConnectionCutter {
   }
 
   async #passes(): Promise<void> {
-    while (isAny(this.#changed) && !this.#closed) {
+    while ((isAny(this.#changed) || this.#gone.size > 0) && !this.#closed) {
       await pause(Math.max(0, this.#restUntil - monotonicNow()), undefined, { ref: false });
       const changed = this.#changed;
+      const gone = this.#gone;
       this.#changed = new Set();
+      this.#gone = new Set();
       const began = monotonicNow();
       try {
-        await this.#pass(changed);
+        await this.#pass(changed, gone);
         this.#failures = 0;
         const took = monotonicNow() - began;
         this.#restUntil = after(began, took + Math.min(took * REST_FACTOR, REST_MAX_MS));
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
         this.#changed = union(this.#changed, changed);
+        this.#gone = new Set([...this.#gone, ...gone]);
         this.#failed(error);
         break;
       }
@@ -129,32 +143,38 @@ export class ConnectionCutter {
     this.#retry = setTimeout(() => this.#start(), backoffMs(RETRY, this.#failures, this.#random));
   }
 
-  async #pass(changed: ChangedDevices): Promise<void> {
+  async #pass(changed: ChangedDevices, gone: ReadonlySet<string>): Promise<void> {
     const tally = new Tally();
     const began = monotonicNow();
     const slices = this.#conntrack.entries();
     try {
-      while (this.#slice(slices, changed, tally)) await eventLoopTurn();
+      while (this.#slice(slices, changed, gone, tally)) await eventLoopTurn();
     } finally {
       slices.return();
     }
     const report = { ...tally.report(), milliseconds: Math.round(monotonicNow() - began) };
-    if (tally.cut + tally.refused > 0) this.#log.info('connections cut, which policy no longer allows', report);
+    if (tally.cut + tally.gone + tally.refused > 0) this.#log.info('connections cut, which nobody may have any more', report);
     else this.#log.debug('connections judged anew', report);
   }
 
   /** Reads and judges entries for a while; whether there is more. */
-  #slice(slices: ReturnType<Conntrack['entries']>, changed: ChangedDevices, tally: Tally): boolean {
+  #slice(
+    slices: ReturnType<Conntrack['entries']>,
+    changed: ChangedDevices,
+    gone: ReadonlySet<string>,
+    tally: Tally,
+  ): boolean {
     if (this.#closed) return false;
     const { enabled, program, world, local } = this.#ground();
-    if (!enabled) return false;
+    if (!enabled && gone.size === 0) return false;
     const judge = { evaluate: evaluationOf(program, world), world, local };
     const until = monotonicNow() + SLICE_MS;
     do {
       const step = slices.next();
       if (step.done) return false;
       tally.judged += step.value.length;
-      this.#carryOut(connectionsToCut(step.value, judge, changed), tally);
+      if (enabled) this.#carryOut(connectionsToCut(step.value, judge, changed), tally);
+      for (const entry of connectionsOf(step.value, gone)) if (this.#removed(entry, tally)) tally.gone += 1;
     } while (monotonicNow() < until);
     return true;
   }
@@ -162,14 +182,18 @@ export class ConnectionCutter {
   #carryOut(cuts: readonly Cut[], tally: Tally): void {
     if (cuts.length === 0) return;
     this.#setGuard(cuts);
-    for (const { entry, by } of cuts) {
-      try {
-        if (this.#conntrack.remove(entry)) tally.count(by);
-      } catch (error) {
-        // EBUSY: a flow table carries on with it, and gives it back when it has been quiet.
-        if (!(error instanceof KernelError) || error.code !== 'EBUSY') throw error;
-        tally.refused += 1;
-      }
+    for (const { entry, by } of cuts) if (this.#removed(entry, tally)) tally.count(by);
+  }
+
+  /** Whether the entry was there and is not any more. */
+  #removed(entry: ConntrackEntry, tally: Tally): boolean {
+    try {
+      return this.#conntrack.remove(entry);
+    } catch (error) {
+      // EBUSY: a flow table carries on with it, and gives it back when it has been quiet.
+      if (!(error instanceof KernelError) || error.code !== 'EBUSY') throw error;
+      tally.refused += 1;
+      return false;
     }
   }
 
@@ -193,6 +217,8 @@ class Tally {
   judged = 0;
   cut = 0;
   refused = 0;
+  /** Of containers that are no more. */
+  gone = 0;
   readonly #byRule = new Map<string, number>();
 
   count(by: Rule): void {
@@ -203,7 +229,13 @@ class Tally {
 
   report() {
     const rules = [...this.#byRule].sort(([, a], [, b]) => b - a).slice(0, RULES_IN_LOG_MAX);
-    return { judged: this.judged, cut: this.cut, refused: this.refused, rules: Object.fromEntries(rules) };
+    return {
+      judged: this.judged,
+      cut: this.cut,
+      gone: this.gone,
+      refused: this.refused,
+      rules: Object.fromEntries(rules),
+    };
   }
 }
 

@@ -6,6 +6,7 @@
  *   GET /status                       AgentStatus; of the agent only
  *   GET /livez, /readyz               200 while the loop turns; 200 when in sync with store and kernel, else 503
  *   GET /drops                        a DropBatch a line as packets are denied, without end; of the agent only
+ *   GET /denials                      DenialView[], the rules that have denied packets; of the agent only
  *   GET /endpoints, /endpoints/NAME   EndpointSummary[], EndpointView; of the agent only
  *   GET /policies                     PolicyView[]; of the agent only
  *   GET /bgp/status                   BgpStatus
@@ -58,8 +59,10 @@ export interface FelixStatus {
 
 /** A container of this host, and whether what is to hold for it is in force. */
 export interface EndpointSummary {
-  /** "default/a1" */
+  /** The WorkloadEndpoint, as its resource is called: "default/host--a-cni-0123456789ab-eth0". */
   readonly name: string;
+  /** What people call it, the pod or the container: "default/a1". */
+  readonly workload: string;
   readonly device: string;
   readonly addresses: readonly string[];
   readonly inForce: boolean;
@@ -94,6 +97,17 @@ export interface RuleView {
   readonly bytes: number | undefined;
 }
 
+/** A rule that has denied packets. */
+export interface DenialView {
+  readonly owner: RuleOrigin;
+  readonly file: string | undefined;
+  readonly chain: string;
+  /** What people call the container whose own rule it is; undefined for a rule that several containers or devices share. */
+  readonly workload: string | undefined;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 /** A policy that is in use on this host. */
 export interface PolicyView {
   /** "NetworkPolicy shop/db" */
@@ -123,7 +137,10 @@ export interface RuleHits {
 /** Policy as the control socket shows it. */
 export interface PolicyControl {
   endpoints(): readonly EndpointSummary[];
-  endpoint(name: string): EndpointView | undefined;
+  /** By its name, its workload's, the name in that alone, its device, or an address; several when a name is not enough. */
+  endpoint(name: string): EndpointView | readonly EndpointSummary[];
+  /** Most packets first. */
+  denials(): readonly DenialView[];
   policies(): readonly PolicyView[];
   /** Calls back until the returned function is called; undefined when too many watch already. */
   watchDrops(listener: (drops: readonly DropView[], lost: number) => void): (() => void) | undefined;

@@ -13,6 +13,7 @@ import type { ExplanationView, NeighborView, RoutePage, RouteView } from '../bgp
 import type {
   AgentStatus,
   BgpStatus,
+  DenialView,
   DropBatch,
   EndpointSummary,
   EndpointView,
@@ -57,6 +58,11 @@ export async function endpointView(socketPath: string, name: string): Promise<En
 /** The policies that are in use on the agent's host. */
 export async function policyViews(socketPath: string): Promise<PolicyView[]> {
   return (await ask(socketPath, '/policies')) as PolicyView[];
+}
+
+/** The rules that have denied packets on the agent's host, most packets first. */
+export async function denialViews(socketPath: string): Promise<DenialView[]> {
+  return (await ask(socketPath, '/denials')) as DenialView[];
 }
 
 /** Denied packets as they are denied, until the caller stops or the agent ends. */

@@ -31,9 +31,10 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const BGP = '/bgp/';
 const DUMP = '/bgp/dump';
 const DROPS = '/drops';
+const DENIALS = '/denials';
 const ENDPOINTS = '/endpoints';
 const PATHS =
-  '/status, /endpoints, /endpoints/NAME, /policies, /drops, /livez, /readyz, /bgp/status, /bgp/peers, /bgp/routes, /bgp/received/PEER, /bgp/advertised/PEER, /bgp/explain, /bgp/dump';
+  '/status, /endpoints, /endpoints/NAME, /policies, /denials, /drops, /livez, /readyz, /bgp/status, /bgp/peers, /bgp/routes, /bgp/received/PEER, /bgp/advertised/PEER, /bgp/explain, /bgp/dump';
 
 /** Listens on `path`, replacing a socket that a process before us left behind. */
 export async function startControlServer(path: string, source: ControlSource): Promise<Server> {
@@ -78,6 +79,7 @@ function answerTo(source: ControlSource, method: string, path: string, parameter
   }
   if (source.policy !== undefined) {
     if (path === '/policies') return { code: 200, body: source.policy.policies() };
+    if (path === DENIALS) return { code: 200, body: source.policy.denials() };
     if (path === ENDPOINTS) return { code: 200, body: source.policy.endpoints() };
     if (path.startsWith(`${ENDPOINTS}/`)) return answerEndpoint(source.policy, path.slice(ENDPOINTS.length + 1));
   }
@@ -86,14 +88,25 @@ function answerTo(source: ControlSource, method: string, path: string, parameter
 
 function answerEndpoint(policy: PolicyControl, encoded: string): Answer {
   const name = encoded.includes('%') ? decoded(encoded) : encoded;
-  const endpoint = policy.endpoint(name);
-  if (endpoint !== undefined) return { code: 200, body: endpoint };
+  const found = policy.endpoint(name);
+  if (!isList(found)) return { code: 200, body: found };
+  if (found.length > 0) {
+    const devices = found.map(({ device }) => device).join(', ');
+    return {
+      code: 404,
+      body: { error: `"${name}" is the name of several endpoints; write one by its device: ${devices}` },
+    };
+  }
   const near = nearMiss(
     name,
-    policy.endpoints().map((each) => each.name),
+    policy.endpoints().map(({ workload }) => workload),
   );
   const remedy = near === undefined ? '`muslin endpoint list` shows those that are here' : `is it "${near}"?`;
-  return { code: 404, body: { error: `no endpoint "${name}" on this host, or several; ${remedy}` } };
+  return { code: 404, body: { error: `no endpoint "${name}" on this host; ${remedy}` } };
+}
+
+function isList<Item>(value: object | readonly Item[]): value is readonly Item[] {
+  return Array.isArray(value);
 }
 
 /** What is no percent-encoding is taken as it is: it names nothing. */

@@ -19,7 +19,7 @@ import { filterWorld } from '../felix/dataplane/forwarding.ts';
 import type { Interfaces } from '../felix/dataplane/interfaces.ts';
 import { isWorkloadDevice } from '../felix/dataplane/ownership.ts';
 import type { Unsettled } from '../felix/dataplane/unsettled.ts';
-import type { Announcement, DesiredEndpoint, Gateway, PeerRoute } from '../felix/desired/desired.ts';
+import type { Announcement, DesiredChanges, DesiredEndpoint, Gateway, PeerRoute } from '../felix/desired/desired.ts';
 import type { FilterSettings } from '../felix/desired/filter-settings.ts';
 import type { Kernel, KernelEvent } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
@@ -58,6 +58,7 @@ export class Felix implements BgpListener {
   readonly #filter: PacketFilter;
   readonly #log: Log;
   readonly #onAnnouncements: (announcements: readonly Announcement[]) => void;
+  readonly #onAddressesGone: ((addresses: readonly string[]) => void) | undefined;
   #onFirstSync: (() => void) | undefined;
   readonly #waiters = new EndpointWaiters((id) => this.#endpointPending(id));
   readonly #stopWatching: () => void;
@@ -81,6 +82,8 @@ export class Felix implements BgpListener {
     readonly log: Log;
     readonly random: Random;
     readonly onAnnouncements: (announcements: readonly Announcement[]) => void;
+    /** Called with the addresses, in text, of containers that are gone. */
+    readonly onAddressesGone?: (addresses: readonly string[]) => void;
     /** Called when everything is in force for the first time. */
     readonly onFirstSync?: () => void;
   }) {
@@ -91,6 +94,7 @@ export class Felix implements BgpListener {
     this.#log = options.log;
     this.#onAnnouncements = options.onAnnouncements;
     this.#onFirstSync = options.onFirstSync;
+    this.#onAddressesGone = options.onAddressesGone;
     this.#stopWatching = options.kernel.watch((event) => this.#onKernelEvent(event));
   }
 
@@ -286,9 +290,20 @@ export class Felix implements BgpListener {
 
   #takeChanges(): void {
     const changes = this.calculation.takeChanges();
+    const gone = this.#addressesLost(changes);
     this.#dataplane.update(changes);
+    if (gone.length > 0) this.#onAddressesGone?.(gone);
     this.#filter.update(changes);
     if (changes.announcements !== undefined) this.#onAnnouncements(changes.announcements);
+  }
+
+  /** Addresses that endpoints of this host had and have no more. */
+  #addressesLost({ endpoints }: DesiredChanges): string[] {
+    return [...endpoints].flatMap(([id, after]) => {
+      const before = this.#dataplane.endpoint(id)?.addresses.map(({ address }) => formatIp(address)) ?? [];
+      const kept = new Set(after?.addresses.map(({ address }) => formatIp(address)));
+      return before.filter((address) => !kept.has(address));
+    });
   }
 
   #read(): void {

@@ -17,6 +17,7 @@ import type { AnyResource, KindName } from '../model/kinds.ts';
 import type { Node } from '../model/node.ts';
 import { resourceOfEntry } from '../model/resource-entry.ts';
 import { formatResourceId, parseResourceKey } from '../model/resource-key.ts';
+import { DEFAULT_NAMESPACE } from '../model/validate.ts';
 import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
 import { cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
@@ -48,6 +49,7 @@ export class ResourceFeed implements StoreListener {
   };
   /** Containers of all hosts, by address: names for packets. */
   readonly #endpointsByAddress = new Map<string, string>();
+  readonly #workloads = new Map<string, string>();
   readonly #addressesByEndpoint = new Map<string, readonly string[]>();
   /** By resource in text, "NetworkPolicy shop/db". */
   readonly #policyRevisions = new Map<string, string>();
@@ -80,9 +82,15 @@ export class ResourceFeed implements StoreListener {
     return this.#nodes.get(this.#node);
   }
 
-  /** "default/a1" for an address that a container has, on whatever host. */
-  endpointAt(address: Ip): string | undefined {
-    return this.#endpointsByAddress.get(formatIp(address));
+  /** What people call the container that has an address, on whatever host: "default/a1". */
+  workloadAt(address: Ip): string | undefined {
+    const id = this.#endpointsByAddress.get(formatIp(address));
+    return id === undefined ? undefined : this.workloadOf(id);
+  }
+
+  /** What people call an endpoint, by its pod or container: "default/a1"; its id where it has neither. */
+  workloadOf(id: string): string {
+    return this.#workloads.get(id) ?? id;
   }
 
   /** The revision of a policy's resource, as it was last heard of: "NetworkPolicy shop/db". */
@@ -176,6 +184,12 @@ export class ResourceFeed implements StoreListener {
   #takeEndpoint(id: string, endpoint: WorkloadEndpoint | undefined): void {
     this.#felix.calculation.updateEndpoint(id, endpoint);
     this.#nameAddresses(id, endpoint);
+    const workload = endpoint?.spec.pod ?? endpoint?.spec.workload;
+    setOrDelete(
+      this.#workloads,
+      id,
+      workload && endpointId(endpoint?.metadata.namespace ?? DEFAULT_NAMESPACE, workload),
+    );
     const { endpoints, peers } = this.#bgpResources;
     const before = endpoints.has(id);
     setOrDelete(endpoints, id, endpoint?.spec.node === this.#node ? endpoint : undefined);

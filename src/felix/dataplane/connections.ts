@@ -47,6 +47,15 @@ export function connectionsToCut(entries: readonly ConntrackEntry[], judge: Judg
   });
 }
 
+/** Those of the entries that one of the addresses, in text, is an end of, as containers see it or as the outside does. */
+export function connectionsOf(entries: readonly ConntrackEntry[], addresses: ReadonlySet<string>): ConntrackEntry[] {
+  if (addresses.size === 0) return [];
+  const isEnd = (address: Ip) => addresses.has(formatIp(address));
+  return entries.filter(
+    ({ original, reply }) => isEnd(original.source) || isEnd(original.destination) || isEnd(reply.source),
+  );
+}
+
 const NEVER_JUDGED = CONNTRACK_STATUS.expected | CONNTRACK_STATUS.dying;
 
 /** The packet that began the connection, as it would come now; undefined where that is not to be judged. */

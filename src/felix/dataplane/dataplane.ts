@@ -171,6 +171,10 @@ export class Dataplane {
     return earlier(this.#devices.nextRetry(), this.#routes.nextRetry());
   }
 
+  endpoint(id: string): DesiredEndpoint | undefined {
+    return this.#endpoints.get(id);
+  }
+
   endpoints(): DesiredEndpoint[] {
     return [...this.#endpoints.values()];
   }

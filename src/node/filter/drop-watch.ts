@@ -19,7 +19,7 @@ export interface DropWatchOptions {
   readonly program: () => FilterProgram;
   readonly deviceName: (index: IfIndex) => string | undefined;
   /** "default/a1" for the address of a container, wherever in the network it is. */
-  readonly endpointAt: (address: Ip) => string | undefined;
+  readonly workloadAt: (address: Ip) => string | undefined;
 }
 
 /** So many people look at one host at once; each costs a copy of every packet. */
@@ -65,9 +65,9 @@ export class DropWatch {
   }
 
   #viewOf({ prefix, inIndex, outIndex, timeMs, head }: LoggedPacket): DropView {
-    const { deviceName, endpointAt } = this.#options;
+    const { deviceName, workloadAt } = this.#options;
     const rule = this.#rules.get(prefix);
-    const end = (address: Ip | undefined) => (address === undefined ? undefined : endpointAt(address));
+    const end = (address: Ip | undefined) => (address === undefined ? undefined : workloadAt(address));
     return {
       time: timeMs === undefined ? undefined : new Date(timeMs).toISOString(),
       family: head?.family,

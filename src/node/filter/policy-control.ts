@@ -12,16 +12,18 @@ import type { PolicyId } from '../../felix/desired/policy.ts';
 import { KernelError } from '../../kernel/kernel.ts';
 import { formatCidr } from '../../net/cidr.ts';
 import { formatIp } from '../../net/ip.ts';
-import type { EndpointSummary, EndpointView, PolicyControl, PolicyView } from '../control-api.ts';
+import type { DenialView, EndpointSummary, EndpointView, PolicyControl, PolicyView } from '../control-api.ts';
 import type { DropListener, DropWatch } from './drop-watch.ts';
 import type { PacketFilter } from './packet-filter.ts';
 import type { Counts } from './policy-views.ts';
-import { chainsBehind, chainsByPolicy, hitsByPolicy, ruleHits, ruleViews } from './policy-views.ts';
+import { chainsBehind, chainsByPolicy, denialViews, hitsByPolicy, ruleHits, ruleViews } from './policy-views.ts';
 
 export interface PolicyControlOptions {
   readonly filter: PacketFilter;
   readonly drops: DropWatch;
   readonly endpoints: () => readonly DesiredEndpoint[];
+  /** What people call the endpoint with this id. */
+  readonly workloadOf: (id: string) => string;
   /** What is missing until the endpoint is in force; undefined when it is. */
   readonly endpointPending: (id: string) => string | undefined;
   /** The revision of a policy's resource, as it was last heard of. */
@@ -34,12 +36,21 @@ export function policyControl(options: PolicyControlOptions): PolicyControl {
   return {
     endpoints: () => endpoints().map((endpoint) => summaryOf(options, endpoint)),
     endpoint: (name) => {
-      const endpoint = findEndpoint(endpoints(), name);
-      return endpoint && endpointView(options, endpoint);
+      const found = findEndpoints(endpoints(), name, options.workloadOf);
+      const [only] = found;
+      if (only !== undefined && found.length === 1) return endpointView(options, only);
+      return found.map((endpoint) => summaryOf(options, endpoint));
     },
+    denials,
     policies: () => policyViews(options),
     watchDrops: (listener: DropListener) => drops.watch(listener),
   };
+
+  function denials(): DenialView[] {
+    const workloads = new Map(endpoints().map(({ id, deviceName }) => [deviceName, options.workloadOf(id)]));
+    const { program, settings } = filter;
+    return denialViews(program, readCounts(filter, undefined), settings.marks, (device) => workloads.get(device));
+  }
 
   function policyViews({ revisionOf }: PolicyControlOptions): PolicyView[] {
     const hits = hitsByPolicy(filter.program, readCounts(filter, undefined));
@@ -83,10 +94,14 @@ function endpointView(options: PolicyControlOptions, endpoint: DesiredEndpoint):
   };
 }
 
-function summaryOf({ filter, endpointPending }: PolicyControlOptions, endpoint: DesiredEndpoint): EndpointSummary {
+function summaryOf(
+  { filter, endpointPending, workloadOf }: PolicyControlOptions,
+  endpoint: DesiredEndpoint,
+): EndpointSummary {
   const pending = endpointPending(endpoint.id) ?? '';
   return {
     name: endpoint.id,
+    workload: workloadOf(endpoint.id),
     device: endpoint.deviceName,
     addresses: endpoint.addresses.map(formatCidr),
     inForce: pending === '',
@@ -95,19 +110,24 @@ function summaryOf({ filter, endpointPending }: PolicyControlOptions, endpoint: 
   };
 }
 
-/** By "namespace/name", by the name alone, the device, or an address. */
-function findEndpoint(endpoints: readonly DesiredEndpoint[], name: string): DesiredEndpoint | undefined {
+/** Those that the strongest reading of `name` fits: the endpoint's id, its workload, the name in either alone, device, address. */
+function findEndpoints(
+  endpoints: readonly DesiredEndpoint[],
+  name: string,
+  workloadOf: (id: string) => string,
+): readonly DesiredEndpoint[] {
   const fits: readonly ((endpoint: DesiredEndpoint) => boolean)[] = [
     ({ id }) => id === name,
-    ({ id }) => id.split('/')[1] === name,
+    ({ id }) => workloadOf(id) === name,
+    ({ id }) => [id, workloadOf(id)].some((each) => each.slice(each.indexOf('/') + 1) === name),
     ({ deviceName }) => deviceName === name,
     ({ addresses }) => addresses.some(({ address }) => formatIp(address) === name),
   ];
   for (const fit of fits) {
     const found = endpoints.filter(fit);
-    if (found.length === 1) return found[0];
+    if (found.length > 0) return found;
   }
-  return undefined;
+  return [];
 }
 
 function policiesOf({ policy }: DesiredEndpoint): PolicyId[] {

@@ -4,9 +4,9 @@
  *   resources ─┬─► calculation ─► builder ─► program of each host ─► evaluation ─┬─► equal
  *              └─► naive evaluator, straight from the resources ─────────────────┘
  *
- * Of two worlds that follow one another, the second is reached by changes from the first, so that what is compared has come
- * about by updates and removals as well. Where the two disagree, resources are taken away as long as they
- * still do; what is left is printed.
+ * Each world is reached by changes from the one before it, so that what is compared has come about by updates and
+ * removals as well; now and then dialects and settings change, too. Where the two disagree, resources are taken away as
+ * long as they still do, and what is left is printed. POLICY_SEED is the seed of the first world, to look at others.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

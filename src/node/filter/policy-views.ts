@@ -5,11 +5,13 @@
  * would; those with an origin are shown, and of several that one resource's rule became (one for each family, say) the counts are
  * added. A policy's chains are shared by the endpoints that it chooses, so its counts are the host's.
  */
+
+import { deviceOfChain } from '../../felix/dataplane/filter/chain-names.ts';
 import type { ChainKey, FilterProgram, Rule, RuleOrigin } from '../../felix/dataplane/filter/program.ts';
 import { chainKey } from '../../felix/dataplane/filter/program.ts';
 import type { MarkBits } from '../../felix/desired/filter-settings.ts';
 import type { DesiredRule } from '../../felix/desired/policy.ts';
-import type { RuleHits, RuleView } from '../control-api.ts';
+import type { DenialView, RuleHits, RuleView } from '../control-api.ts';
 import type { RuleCount } from './filter-backend.ts';
 
 export type Counts = ReadonlyMap<ChainKey, readonly RuleCount[]>;
@@ -78,6 +80,32 @@ function added(one: RuleView, other: RuleView): RuleView {
 
 function sum(one: number | undefined, other: number | undefined): number | undefined {
   return one === undefined || other === undefined ? undefined : one + other;
+}
+
+/** The rules that have denied packets, most packets first; `workloadAt` names the container behind a device. */
+export function denialViews(
+  program: FilterProgram,
+  counts: Counts,
+  marks: MarkBits,
+  workloadAt: (device: string) => string | undefined,
+): DenialView[] {
+  const denials: DenialView[] = [];
+  for (const [key, counted] of counts) {
+    const chain = program.chains.get(key);
+    for (const [index, rule] of (chain?.rules ?? []).entries()) {
+      const { packets, bytes } = counted[index] ?? { packets: 0, bytes: 0 };
+      if (chain === undefined || rule.origin === undefined || packets === 0 || judgement(rule, marks) !== 'deny')
+        continue;
+      const device = deviceOfChain(chain.name);
+      const workload = device === undefined ? undefined : (workloadAt(device) ?? device);
+      const file = rule.provenance?.source;
+      const last = denials.at(-1);
+      if (last?.chain === chain.name && sameOrigin(last.owner, rule.origin))
+        denials[denials.length - 1] = { ...last, packets: last.packets + packets, bytes: last.bytes + bytes };
+      else denials.push({ owner: rule.origin, file, chain: chain.name, workload, packets, bytes });
+    }
+  }
+  return denials.toSorted((one, other) => other.packets - one.packets);
 }
 
 /** The chains in which a policy's rules are. */
