@@ -114,7 +114,7 @@ export class ConnectionCutter {
 
   async #passes(): Promise<void> {
     while ((isAny(this.#changed) || this.#gone.size > 0) && !this.#closed) {
-      await pause(Math.max(0, this.#restUntil - monotonicNow()), undefined, { ref: false });
+      await pause(Math.max(0, this.#restUntil - monotonicNow()));
       const changed = this.#changed;
       const gone = this.#gone;
       this.#changed = new Set();
@@ -153,7 +153,8 @@ export class ConnectionCutter {
       slices.return();
     }
     const report = { ...tally.report(), milliseconds: Math.round(monotonicNow() - began) };
-    if (tally.cut + tally.gone + tally.refused > 0) this.#log.info('connections cut, which nobody may have any more', report);
+    if (tally.cut + tally.gone + tally.refused > 0)
+      this.#log.info('connections cut, which nobody may have any more', report);
     else this.#log.debug('connections judged anew', report);
   }
 
