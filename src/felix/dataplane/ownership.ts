@@ -6,7 +6,9 @@
  *                      device whose name begins with "cali"
  *   device             name begins with "cali"; made and removed by CNI ADD, DEL   no: only its container's DEL may
  *   proxy neighbour    stands on a "cali" device                                   goes with its device
- *   packet filter      the table `inet muslin` and all that is in it               yes
+ *   nftables           the tables `inet muslin` and `inet muslin-cuts`, whole      yes
+ *   iptables           chains "cali-…", rules that lead there or bear "cali:"      yes
+ *   ipset              name begins with "cali4" or "cali6"                         yes
  *   sysctl             of a "cali" device: all; of the host: the list in           goes with its device; the host's
  *                      settings.ts, and those only ever switched on                 stay on
  *
