@@ -163,18 +163,7 @@ function texts({ program }: FilterBuilder, key: ChainKey): string[] | undefined 
   return chain && chainText(chain);
 }
 
-const PROTECTIONS = [
-  '* udp dport 4789 => nflog 2 "DXE|VXLAN from a workload"',
-  'udp dport 4789 => drop',
-  '* protocol 4 => nflog 2 "DXE|IPIP from a workload"',
-  'protocol 4 => drop',
-  '* icmp6 134 => nflog 2 "DXE|router advertisement"',
-  'icmp6 134 => drop',
-  '* ip4 | udp sport 67 => nflog 2 "DXE|DHCP server"',
-  'ip4 | udp sport 67 => drop',
-  '* ip6 | udp sport 547 => nflog 2 "DXE|DHCPv6 server"',
-  'ip6 | udp sport 547 => drop',
-];
+const PROTECTIONS = [17, 58, 4].map((number) => `protocol ${number} => jump cali-wl-protection`);
 
 const EGRESS_BEGIN = [
   'ct established,related => accept',
@@ -245,7 +234,7 @@ const chainRows: readonly [string, Partial<State>, ChainKey, string[] | undefine
       settings: { ...FILTER_SETTINGS_DEFAULTS, vxlanFromWorkloads: true, ipipFromWorkloads: true },
     },
     'filter cali-fw-cali-a',
-    [...PROTECTIONS.slice(4), ...EGRESS_BEGIN, '* => nflog 2 "DRE|"', '=> drop'],
+    [...PROTECTIONS.slice(0, 2), ...EGRESS_BEGIN, '* => nflog 2 "DRE|"', '=> drop'],
   ],
   [
     'tiers in order, policies of different selectors one by one',
@@ -746,7 +735,7 @@ function assertWhole({ chains, maps, sets }: FilterProgram): void {
   for (const chain of chains.values()) if (chain.hook !== undefined) visit(chain);
   const idle = [...chains.keys()].filter((key) => !reached.has(key));
   assert.deepEqual(
-    idle.filter((key) => !/ cali-(failsafe|rpf)/.test(key)),
+    idle.filter((key) => !/ cali-(failsafe|rpf|wl-protection)/.test(key)),
     [],
   );
 }

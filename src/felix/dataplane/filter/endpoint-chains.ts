@@ -22,7 +22,8 @@ import { policyChainName, profileChainName } from './chain-names.ts';
 import { denyRules } from './policy-chains.ts';
 import { groupsOf } from './policy-groups.ts';
 import type { Chain, Match, Rule, RuleOrigin, TableName } from './program.ts';
-import { clearMark, innerChain, jump, marked, notMarked, protocol, rule, setMark, udpTo } from './rules.ts';
+import { clearMark, innerChain, jump, marked, notMarked, rule, setMark } from './rules.ts';
+import { protectionJumps } from './workload-protection.ts';
 
 export type EndpointChainKind =
   | 'from-workload'
@@ -86,16 +87,11 @@ const SHAPES: Readonly<Record<EndpointChainKind, Shape>> = {
   'to-host-post-nat': { ...OUT_OF_HOST, stage: 'normal', isForward: false, known: 'return' },
 };
 
-const PROTOCOL_IPIP = 4;
-const ROUTER_ADVERTISEMENT = 134;
-/** From where a server answers: RFC 2131 section 4.1, RFC 8415 section 7.2. */
-const DHCP_SERVER_PORT = { 4: 67, 6: 547 } as const;
-
 export function endpointChain(options: EndpointChainOptions): Chain {
   const shape = SHAPES[options.kind];
   const { accept, pass } = options.context.settings.marks;
   const rules = [
-    ...(options.kind === 'from-workload' ? protections(options) : []),
+    ...(options.kind === 'from-workload' ? protectionJumps(options.context.settings) : []),
     ...connectionRules(options, shape),
     ...(shape.failsafeChain === undefined ? [] : [rule([], jump(shape.failsafeChain), 'Failsafe ports')]),
     rule([], clearMark(accept | pass), 'Begin anew'),
@@ -107,34 +103,6 @@ export function endpointChain(options: EndpointChainOptions): Chain {
     name,
     rules.map((each) => (each.provenance === undefined ? { ...each, provenance } : each)),
   );
-}
-
-/** What no container may send, whatever its policy says. */
-function protections(options: EndpointChainOptions): Rule[] {
-  const { vxlanFromWorkloads, ipipFromWorkloads, vxlanPort } = options.context.settings;
-  const encapsulated = [
-    ...(vxlanFromWorkloads ? [] : deny(options, 'egress', [udpTo(vxlanPort)], 'VXLAN from a workload')),
-    ...(ipipFromWorkloads ? [] : deny(options, 'egress', [protocol(PROTOCOL_IPIP)], 'IPIP from a workload')),
-  ];
-  const advertisement = { type: ROUTER_ADVERTISEMENT, code: undefined };
-  return [
-    ...encapsulated,
-    ...deny(options, 'egress', [{ kind: 'icmp', family: 6, match: advertisement, is: true }], 'router advertisement'),
-    ...deny(options, 'egress', fromDhcpServer(4), 'DHCP server'),
-    ...deny(options, 'egress', fromDhcpServer(6), 'DHCPv6 server'),
-  ];
-}
-
-function fromDhcpServer(family: 4 | 6): Match[] {
-  const port = DHCP_SERVER_PORT[family];
-  const ports: Match = {
-    kind: 'ports',
-    end: 'source',
-    protocol: 'udp',
-    ports: [{ first: port, last: port }],
-    is: true,
-  };
-  return [{ kind: 'family', family }, ports];
 }
 
 /** What was let through once stays let through, without being asked again. */

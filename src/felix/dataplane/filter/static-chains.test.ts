@@ -129,6 +129,22 @@ const DEFAULT_CHAINS: readonly (readonly [name: string, hook: string | undefined
     undefined,
     ['=> dispatch cali-to-wl by out', '* => nflog 1 "DXI|unknown interface"', '=> drop'],
   ],
+  [
+    'filter cali-wl-protection',
+    undefined,
+    [
+      '* udp dport 4789 => nflog 2 "DXE|VXLAN from a workload"',
+      'udp dport 4789 => drop',
+      '* protocol 4 => nflog 2 "DXE|IPIP from a workload"',
+      'protocol 4 => drop',
+      '* icmp6 134 => nflog 2 "DXE|router advertisement"',
+      'icmp6 134 => drop',
+      '* ip4 | udp sport 67 => nflog 2 "DXE|DHCP server"',
+      'ip4 | udp sport 67 => drop',
+      '* ip6 | udp sport 547 => nflog 2 "DXE|DHCPv6 server"',
+      'ip6 | udp sport 547 => drop',
+    ],
+  ],
 ];
 
 for (const [name, hook, rules] of DEFAULT_CHAINS) {
@@ -202,8 +218,24 @@ const CHANGES: readonly (readonly [what: string, Partial<FilterSettings>, added:
   [
     'what is denied is rejected, where the kernel can do that',
     { denyAction: 'reject' },
-    ['filter cali-from-wl-dispatch 2: => reject', 'filter cali-to-wl-dispatch 2: => reject'],
-    ['filter cali-from-wl-dispatch 2: => drop', 'filter cali-to-wl-dispatch 2: => drop'],
+    [
+      'filter cali-from-wl-dispatch 2: => reject',
+      'filter cali-to-wl-dispatch 2: => reject',
+      'filter cali-wl-protection 1: udp dport 4789 => reject',
+      'filter cali-wl-protection 3: protocol 4 => reject',
+      'filter cali-wl-protection 5: icmp6 134 => reject',
+      'filter cali-wl-protection 7: ip4 | udp sport 67 => reject',
+      'filter cali-wl-protection 9: ip6 | udp sport 547 => reject',
+    ],
+    [
+      'filter cali-from-wl-dispatch 2: => drop',
+      'filter cali-to-wl-dispatch 2: => drop',
+      'filter cali-wl-protection 1: udp dport 4789 => drop',
+      'filter cali-wl-protection 3: protocol 4 => drop',
+      'filter cali-wl-protection 5: icmp6 134 => drop',
+      'filter cali-wl-protection 7: ip4 | udp sport 67 => drop',
+      'filter cali-wl-protection 9: ip6 | udp sport 547 => drop',
+    ],
   ],
   [
     'others judge what mangle allowed',

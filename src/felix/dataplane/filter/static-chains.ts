@@ -43,6 +43,7 @@ import {
   workloadDevice,
 } from './rules.ts';
 import type { SetLookup } from './set-parts.ts';
+import { protectionChain } from './workload-protection.ts';
 
 const PROTOCOL_IPIP = 4;
 /** Multicast listener query, report, done; router solicitation; neighbour solicitation and advertisement. */
@@ -57,6 +58,7 @@ export function staticChains(settings: FilterSettings, sets: SetLookup): Chain[]
     ...mangleChains(settings),
     inputChain(settings, sets),
     workloadToHostChain(settings),
+    protectionChain(settings),
     forwardChain(settings),
     outputChain(settings, sets),
     workloadDispatchChain('cali-from-wl-dispatch', 'in', 'cali-from-wl', settings),
