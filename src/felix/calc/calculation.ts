@@ -105,6 +105,11 @@ export class Calculation {
     this.#policy.updateResource(key, resource);
   }
 
+  /** How much is compared with how much. */
+  labelNumbers(): { readonly endpoints: number; readonly selectors: number } {
+    return this.#policy.labelNumbers();
+  }
+
   /** Rules of what is in force here that are left out because they cannot be enforced as they are meant, by title. */
   rulesLeftOut(): ReadonlyMap<string, readonly string[]> {
     return this.#policy.leftOut();

@@ -5,6 +5,9 @@
  * random delay of a proxy; check sources; never learn routes from a container (router advertisements); have the
  * link-local address that containers use as their IPv6 gateway (made from the MAC, hence EUI-64), and have it
  * without the second or two of duplicate address detection during which nobody would answer for it.
+ *
+ * Sources are judged by the packet filter, for both families. The kernel's own check comes on top where it can: it knows of
+ * no exceptions, so a container with sources besides its own addresses has to do without.
  */
 import { familyOf } from '../../net/cidr.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
@@ -23,7 +26,7 @@ export function deviceSettings(endpoint: DesiredEndpoint): Map<string, string> {
   const device = endpoint.deviceName;
   const settings = new Map([
     [`ipv4/conf/${device}/forwarding`, '1'],
-    [`ipv4/conf/${device}/rp_filter`, '1'],
+    [`ipv4/conf/${device}/rp_filter`, endpoint.allowedSources.length === 0 ? '1' : '0'],
     [`ipv4/conf/${device}/send_redirects`, '0'],
     [`ipv4/neigh/${device}/proxy_delay`, '0'],
     [`ipv6/conf/${device}/accept_ra`, '0'],

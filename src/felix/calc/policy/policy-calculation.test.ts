@@ -1002,7 +1002,7 @@ describe('where policy comes from', () => {
     calculation.takeChanges();
     const [reasons = []] = [...calculation.rulesLeftOut().values()];
     assert.deepEqual([...calculation.rulesLeftOut().keys()], ['GlobalNetworkPolicy p']);
-    assert.match(reasons[0] ?? '', /^ingress rule 2 is left out: it asks for HTTP/);
-    assert.match(reasons[1] ?? '', /^egress rule 1 is left out: its destination is the service y\/x,/);
+    assert.match(reasons[0] ?? '', /^ingress\[1\] is left out: it asks for HTTP/);
+    assert.match(reasons[1] ?? '', /^egress\[0\] is left out: its destination is the service y\/x,/);
   });
 });

@@ -140,6 +140,11 @@ export class PolicyCalculation {
     return this.#endpointPolicies.get(workloadKey(id)) ?? { tiers: [], profiles: [] };
   }
 
+  /** Endpoints and sets whose labels matter, and the policies' selectors that local ones are compared with. */
+  labelNumbers(): { readonly endpoints: number; readonly selectors: number } {
+    return { endpoints: this.#items.size, selectors: this.#sources.size };
+  }
+
   /** Rules of policies and profiles in force here that are left out, with the reason, by title. */
   leftOut(): Map<string, readonly string[]> {
     const all = [...this.#policiesInForce.values(), ...this.#profilesInForce.values()];

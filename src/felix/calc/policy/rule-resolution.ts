@@ -33,7 +33,7 @@ export interface RuleContext {
 export interface Needs {
   /** The sets that the rules are about. */
   readonly sets: Map<SetId, SetWish>;
-  /** "ingress rule 2 is left out: …". */
+  /** "ingress[1] is left out: …", as messages about files name a rule. */
   readonly leftOut: string[];
 }
 
@@ -52,7 +52,7 @@ export function resolveRules(rules: readonly PolicyRule[], context: RuleContext,
   return rules.flatMap((rule, index) => {
     const reason = refusal(rule);
     if (reason !== undefined) {
-      needs.leftOut.push(`${context.direction} rule ${index + 1} is left out: ${reason}`);
+      needs.leftOut.push(`${context.direction}[${index}] is left out: ${reason}`);
       return [];
     }
     return resolveRule(rule, context, index, needs) ?? [];
