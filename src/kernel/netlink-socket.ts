@@ -10,7 +10,7 @@
  * kernel afterwards, together with the events that come afterwards, is complete. libuv stops watching a socket that
  * reports an error, so the watch is started again.
  *
- * Source: linux/netlink.h, man 7 netlink. Called by netlink-kernel.ts, conntrack.ts, nflog-socket.ts.
+ * Source: linux/netlink.h, man 7 netlink. Called by netlink-kernel.ts, conntrack.ts, nflog-socket.ts, nft-….ts.
  */
 import { closeSync } from 'node:fs';
 import { endianness } from 'node:os';
@@ -30,6 +30,7 @@ import {
   receive,
   SO_RCVBUFFORCE,
   SO_RCVTIMEO,
+  SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_RAW,
@@ -80,21 +81,24 @@ export interface ControlSocket {
    * up before closes the socket. That changes tore the dump is not noticed.
    */
   dumpInParts(request: NetlinkRequest): Generator<readonly NetlinkMessage[], void>;
+  /**
+   * Sends netfilter's transaction, a batch from its begin to its end, in one datagram. Gives the first refusal, with the
+   * place of the request that it is about; undefined when all was done. Throws KernelError when it cannot be sent or the
+   * answer is lost.
+   */
+  transaction(batch: readonly NetlinkRequest[]): Refused | undefined;
   close(): void;
+}
+
+/** A request of a batch that the kernel has refused; when it is the first, the whole was refused. */
+export interface Refused {
+  readonly index: number;
+  readonly error: KernelError;
 }
 
 /** A blocking socket in the calling thread's namespace. */
 export function openControlSocket(protocol: NetlinkProtocol = NETLINK_PROTOCOL.route): ControlSocket {
-  const fd = openNetlinkSocket(protocol, 0);
-  try {
-    setSocketNumber(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
-    setSocketNumber(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
-    setSocketNumber(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
-    setSocketOption(fd, SOL_SOCKET, SO_RCVTIMEO, timeval(ANSWER_TIMEOUT_SECONDS));
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
+  const fd = openAskingSocket(protocol);
   const receiver = new NetlinkReceiver(fd);
   let sequence = 0;
 
@@ -104,14 +108,7 @@ export function openControlSocket(protocol: NetlinkProtocol = NETLINK_PROTOCOL.r
     return sequence;
   };
 
-  const receiveAnswer = (): NetlinkMessage[] => {
-    try {
-      return receiver.receive();
-    } catch (error) {
-      if (!(error instanceof KernelError) || error.code !== 'EAGAIN') throw error;
-      throw new KernelError('ETIMEDOUT', `netlink: the kernel has not answered for ${ANSWER_TIMEOUT_SECONDS} seconds`);
-    }
-  };
+  const receiveAnswer = () => receiveInTime(receiver);
 
   const read = (number: number, onMessage: (message: NetlinkMessage) => void): Ending => {
     const ending = readAnswer(receiveAnswer, number, onMessage);
@@ -151,8 +148,73 @@ export function openControlSocket(protocol: NetlinkProtocol = NETLINK_PROTOCOL.r
         yield part;
       }
     },
+    transaction: (batch) => {
+      const first = (sequence + 1) >>> 0;
+      const last = batch.length - 2; // the end of a batch gets no answer from older kernels
+      const bytes = batch.map((request, index) =>
+        encodeMessage(
+          index === last ? { ...request, flags: request.flags | NLM_F.ack } : request,
+          (first + index) >>> 0,
+        ),
+      );
+      sequence = (first + batch.length) >>> 0;
+      sendLarge(fd, Buffer.concat(bytes));
+      return readRefusal(receiveAnswer, first, last);
+    },
     close: () => closeSync(fd),
   };
+}
+
+/** The next datagram's messages. Throws KernelError when none comes. */
+function receiveInTime(receiver: NetlinkReceiver): NetlinkMessage[] {
+  try {
+    return receiver.receive();
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== 'EAGAIN') throw error;
+    throw new KernelError('ETIMEDOUT', `netlink: the kernel has not answered for ${ANSWER_TIMEOUT_SECONDS} seconds`);
+  }
+}
+
+function openAskingSocket(protocol: NetlinkProtocol): number {
+  const fd = openNetlinkSocket(protocol, 0);
+  try {
+    setSocketNumber(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+    setSocketNumber(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+    setSocketNumber(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+    setSocketOption(fd, SOL_SOCKET, SO_RCVTIMEO, timeval(ANSWER_TIMEOUT_SECONDS));
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/**
+ * Reads the answers to a batch: refusals, in the order of its messages, then that to the last one, which has asked for it. When the
+ * whole is refused the begin alone is answered.
+ */
+function readRefusal(receiveAnswer: () => readonly NetlinkMessage[], first: number, last: number): Refused | undefined {
+  let refused: Refused | undefined;
+  for (;;) {
+    for (const message of receiveAnswer()) {
+      const index = (message.sequence - first) >>> 0;
+      const answer = index > last ? undefined : decodeAnswer(message);
+      if (answer === undefined) continue;
+      if (answer.errno !== 0) refused ??= { index, error: refusal(answer) };
+      if (index === last || index === 0) return refused;
+    }
+  }
+}
+
+/** Sends a datagram that may be larger than a socket's send buffer is at first. */
+function sendLarge(fd: number, bytes: Uint8Array): void {
+  try {
+    send(fd, bytes);
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== 'EMSGSIZE') throw error;
+    setSocketNumber(fd, SOL_SOCKET, SO_SNDBUFFORCE, bytes.length);
+    send(fd, bytes);
+  }
 }
 
 export interface EventSocket {
@@ -208,13 +270,18 @@ export function openEventSocket(
 
   try {
     setSocketNumber(fd, SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER_LENGTH);
-    for (const group of groups) setSocketNumber(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
+    for (const group of groups) joinGroup(fd, group);
     poll = pollReadable(fd, onReadable);
   } catch (error) {
     close();
     throw error;
   }
   return { close };
+}
+
+/** Has a socket get what the kernel tells to a multicast group. */
+export function joinGroup(fd: number, group: number): void {
+  setSocketNumber(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
 }
 
 /** Reads datagrams into a buffer that grows to what comes. */

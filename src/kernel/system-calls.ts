@@ -26,6 +26,7 @@ export const SOL_SOCKET = 1;
 export const SO_RCVTIMEO = 20;
 const SO_ATTACH_FILTER = 26;
 export const SO_BINDTODEVICE = 25;
+export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 /** The longest name of a device with its closing zero, from linux/if.h. */
 const IF_NAMESIZE = 16;

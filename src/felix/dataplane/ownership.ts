@@ -9,8 +9,7 @@
  *   nftables           the tables `inet muslin` and `inet muslin-cuts`, whole      yes
  *   iptables           chains "cali-…", rules that lead there or bear "cali:"      yes
  *   ipset              name begins with "cali4" or "cali6"                         yes
- *   sysctl             of a "cali" device: all; of the host: the list in           goes with its device; the host's
- *                      settings.ts, and those only ever switched on                 stay on
+ *   sysctl             of a "cali" device; the host's that settings.ts lists       with its device; the host's stay on
  *
  * What bears no mark is never removed, and changed only where it stands in the very place of something desired: the
  * kernel holds one route for a destination, table and metric, so a foreign one there has to give way.

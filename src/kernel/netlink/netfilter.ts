@@ -5,12 +5,12 @@
  * family, version 0 and a number of 16 bits (the group, for logged packets); then attributes. Unlike in rtnetlink, the
  * numbers in attributes are big-endian.
  *
- * Source: linux/netfilter/nfnetlink.h. Called by conntrack.ts and nflog.ts beside this file.
+ * Source: linux/netfilter/nfnetlink.h. Called by conntrack.ts, nflog.ts and nftables.ts beside this file.
  */
 import { byteAt } from '../../lib/bytes.ts';
 import { NetlinkWriter } from './message.ts';
 
-export const NFNL_SUBSYSTEM = { conntrack: 1, log: 4 } as const;
+export const NFNL_SUBSYSTEM = { conntrack: 1, log: 4, nftables: 10 } as const;
 
 /** struct nfgenmsg: what attributes come behind. */
 export const NFGENMSG_LENGTH = 4;

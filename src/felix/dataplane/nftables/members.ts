@@ -3,10 +3,13 @@
  *
  * A program says "10.0.0.1", "10.0.0.0/8", "10.0.0.1,tcp:80". nft is told the last as "10.0.0.1 . 6 . 80", since it looks
  * up protocols' names in the machine's own /etc/protocols; it lists a name where it finds one and the number where not.
+ * To the kernel itself they are values (net/set-element.ts).
  * IPv6 addresses are listed in the C library's form, which for a few differs from ours, so they are read and printed.
  */
 import { assert } from '../../../lib/assert.ts';
+import { parseCidr } from '../../../net/cidr.ts';
 import { formatIp, parseIp } from '../../../net/ip.ts';
+import type { SetElement } from '../../../net/set-element.ts';
 import { isObject, text } from './listing.ts';
 
 /** What a member may be made of; anything else nft could take for its own words. */
@@ -33,6 +36,17 @@ export function printMember(member: string): string {
   const [, address, protocol = '', port] = PORT_MEMBER.exec(member) ?? [];
   assert(address !== undefined, `not a member of a set: ${JSON.stringify(member)}`);
   return `${address} . ${NUMBERS.get(protocol)} . ${port}`;
+}
+
+/** A member as the kernel's element. */
+export function elementOf(member: string): SetElement {
+  const [, ported, protocol = '', port] = PORT_MEMBER.exec(member) ?? [];
+  const address = parseIp(ported ?? member);
+  const prefix = address === undefined ? parseCidr(member) : undefined;
+  if (prefix !== undefined) return { kind: 'prefix', prefix };
+  assert(address !== undefined, `not a member of a set: ${JSON.stringify(member)}`);
+  if (port === undefined) return { kind: 'address', address };
+  return { kind: 'port', address, protocol: NUMBERS.get(protocol) ?? 0, port: Number(port) };
 }
 
 /** The members that a listing's elements are; `odd` when there are others, too, such as ranges, or any with a comment. */

@@ -14,6 +14,8 @@ import type { Chain, SetPart, TableName } from '../filter/program.ts';
 
 /** Family and name, as nft's commands want them. */
 export const NFT_TABLE = 'inet muslin';
+/** Its name alone. */
+export const NFT_TABLE_NAME = 'muslin';
 
 /** Longer than any device, set or chain of ours; the kernel takes 255. */
 const PLAIN_NAME = /^[A-Za-z][A-Za-z0-9/_.-]{0,127}$/;

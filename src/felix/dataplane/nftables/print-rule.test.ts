@@ -46,6 +46,7 @@ const MATCHES: readonly [Match, string][] = [
   [{ ...portSet, is: true }, 'ip6 daddr . meta l4proto . th dport @cali60n-abc'],
   [{ ...portSet, end: 'source', is: false }, 'ip6 saddr . meta l4proto . th sport != @cali60n-abc'],
   [{ ...tcp, ports: [{ first: 80, last: 80 }], is: true }, 'tcp dport 80'],
+  [{ ...tcp, ports: [{ first: 80, last: 80 }], is: false }, 'tcp dport != 80-80'],
   [
     {
       ...tcp,

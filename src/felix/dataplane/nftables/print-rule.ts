@@ -96,7 +96,7 @@ function printMatch(match: Match): string {
       return `${key} ${not(match)}@${nftSetName({ ...match, part: 'all' })}`;
     }
     case 'ports':
-      return `${match.protocol} ${match.end === 'source' ? 'sport' : 'dport'} ${not(match)}${oneOf(joinedPorts(match.ports))}`;
+      return `${match.protocol} ${match.end === 'source' ? 'sport' : 'dport'} ${printPortList(match)}`;
     case 'icmp':
       return printIcmp(match);
     case 'conntrack':
@@ -154,14 +154,22 @@ function printIcmp({ family, match, is }: Of<'icmp'>): string {
   return `${word} type . ${word} code != { ${match.type} . ${match.code} }`;
 }
 
-function joinedPorts(ranges: readonly PortRange[]): string[] {
+function printPortList(match: Of<'ports'>): string {
+  const ports = joinedPorts(match.ports);
+  const [only] = ports;
+  // nft 1.0.6 joins comparisons of adjacent fields, so that "neither of two ports" would become "not both". Ranges it leaves alone.
+  if (!match.is && ports.length === 1 && only !== undefined) return `!= ${only.first}-${only.last}`;
+  return `${not(match)}${oneOf(ports.map(printPorts))}`;
+}
+
+function joinedPorts(ranges: readonly PortRange[]): PortRange[] {
   const joined: { first: number; last: number }[] = [];
   for (const { first, last } of [...ranges].sort((a, b) => a.first - b.first)) {
     const open = joined.at(-1);
     if (open !== undefined && first <= open.last + 1) open.last = Math.max(open.last, last);
     else joined.push({ first, last });
   }
-  return joined.map(printPorts);
+  return joined;
 }
 
 function printPorts({ first, last }: PortRange): string {

@@ -81,6 +81,14 @@ export function printPlan(edits: TableEdits, { anew }: { readonly anew: boolean 
   return { script: scriptOf(lines), changes: countOf(edits) };
 }
 
+/**
+ * Takes the table off the packets' way at once, with all that is in it. The kernel empties the chains of a deleted table one by
+ * one while packets are in them: for a moment a policy that is empty already would be asked by a container's chain that is not.
+ */
+export function sleepScript(): string {
+  return scriptOf([`add table ${NFT_TABLE} { flags dormant; }`]);
+}
+
 /** Takes all that is ours away, be it there or not. */
 export function removalScript(): string {
   return scriptOf(REMOVAL);
