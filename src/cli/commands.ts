@@ -12,6 +12,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   lab: 'whole networks on this machine, to try and to learn',
   node: "this host's agent",
   endpoint: 'the containers of this host, and what holds for them',
+  policy: 'how policies stand on all nodes',
   bgp: "the agent's BGP sessions and routes",
   store: 'the datastore as a whole: copies of it, and moving to another one',
 };
@@ -151,6 +152,11 @@ export const COMMANDS: readonly CommandRow[] = [
     path: ['endpoint', 'describe'],
     summary: 'show the policies and rules of a container, with counters',
     load: async () => (await import('./endpoint-describe.ts')).endpointDescribeCommand(),
+  },
+  {
+    path: ['policy', 'status'],
+    summary: 'show where policies are in force, and which rules were never hit',
+    load: async () => (await import('./policy-status.ts')).policyStatusCommand(),
   },
   {
     path: ['drops'],

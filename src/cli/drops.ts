@@ -7,8 +7,8 @@
  */
 import { Command } from 'commander';
 import { type Column, renderTable } from '../lib/table.ts';
-import type { DropView, RuleView } from '../node/control-api.ts';
-import { endpointSummaries, endpointView, followDrops } from '../node/control-client.ts';
+import type { DenialView, DropView } from '../node/control-api.ts';
+import { denialViews, followDrops } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';
 import { ownerText } from './rule-owner.ts';
 import { show, type ViewOptions, viewOption } from './view.ts';
@@ -18,19 +18,15 @@ interface DropOptions extends ViewOptions {
   readonly follow?: boolean;
 }
 
-interface Denial extends RuleView {
-  readonly endpoint: string;
-}
-
 const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
 
-const COLUMNS: readonly Column<Denial>[] = [
-  { title: 'PACKETS', cell: ({ packets = 0, shared }) => `${packets}${shared ? '*' : ''}` },
-  { title: 'ENDPOINT', cell: ({ endpoint }) => endpoint },
+const COLUMNS: readonly Column<DenialView>[] = [
+  { title: 'PACKETS', cell: ({ packets }) => String(packets) },
+  { title: 'WORKLOAD', cell: ({ workload }) => workload ?? '*' },
   { title: 'DIRECTION', cell: ({ owner }) => owner.direction ?? '-' },
   { title: 'TIER', cell: ({ owner }) => owner.tier ?? '-' },
-  { title: 'RULE OF', cell: ({ owner }) => ownerText(owner) },
-  { title: 'NO', cell: ({ owner }) => (owner.index === undefined ? '-' : String(owner.index)) },
+  { title: 'OWNER', cell: ({ owner }) => ownerText(owner) },
+  { title: 'RULE', cell: ({ owner }) => (owner.index === undefined ? '-' : String(owner.index)) },
   { title: 'FILE', cell: ({ file }) => file ?? '-' },
 ];
 
@@ -45,30 +41,20 @@ export function dropsCommand(): Command {
 }
 
 async function list(options: DropOptions): Promise<void> {
-  const denials = await askAgent(options.socket, denialsOf);
+  const denials = await askAgent(options.socket, denialViews);
   show(options, denials, () => {
     if (denials.length === 0) return 'nothing has been denied since the rules were made\n';
-    const shared = denials.some((denial) => denial.shared);
-    const note = shared ? '\n* packets of all containers of this host that the rule is for\n' : '';
-    return renderTable(COLUMNS, denials) + note;
+    const isShared = denials.some(({ workload }) => workload === undefined);
+    const note = isShared ? '* all containers of this host that the rule is for, together\n' : '';
+    return `${renderTable(COLUMNS, denials)}\n${note}each packet as it is denied: muslin drops -f\n`;
   });
-}
-
-async function denialsOf(socket: string): Promise<Denial[]> {
-  const denials: Denial[] = [];
-  for (const { name } of await endpointSummaries(socket)) {
-    const { ingress, egress } = await endpointView(socket, name);
-    for (const rule of [...ingress, ...egress]) {
-      if (rule.action === 'deny' && (rule.packets ?? 0) > 0) denials.push({ ...rule, endpoint: name });
-    }
-  }
-  return denials.toSorted((one, other) => (other.packets ?? 0) - (one.packets ?? 0));
 }
 
 async function follow({ socket, output }: DropOptions): Promise<void> {
   await askAgent(socket, async (path) => {
+    const batches = await followDrops(path);
     if (output === 'table') process.stderr.write('watching for denied packets; Ctrl-C ends it\n');
-    for await (const { drops, lost } of followDrops(path)) {
+    for await (const { drops, lost } of batches) {
       for (const drop of drops) process.stdout.write(`${output === 'json' ? JSON.stringify(drop) : dropText(drop)}\n`);
       if (lost > 0) process.stderr.write(`${lost} more were denied than can be shown\n`);
     }
@@ -93,6 +79,7 @@ function endText(name: string | undefined, address = '?', port: number | undefin
 function judgeText({ rule, file, prefix }: DropView): string {
   if (rule === undefined) return `a rule that is there no more (${prefix})`;
   const tier = rule.tier === undefined || rule.kind === 'tier-end' ? '' : `tier ${rule.tier}, `;
+  const why = rule.kind === 'tier-end' ? ', none of whose policies allowed it' : '';
   const number = rule.index === undefined ? '' : ` rule ${rule.index}`;
-  return `${tier}${ownerText(rule)}${number}${file === undefined ? '' : ` (${file})`}`;
+  return `${tier}${ownerText(rule)}${why}${number}${file === undefined ? '' : ` (${file})`}`;
 }

@@ -10,13 +10,14 @@ import { type Column, renderTable } from '../lib/table.ts';
 import type { EndpointView, RuleView } from '../node/control-api.ts';
 import { endpointView } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';
-import { ownerText } from './rule-owner.ts';
+import { counted } from './bgp-view.ts';
+import { bareAddress, ownerText } from './rule-owner.ts';
 import { durationText, show, type ViewOptions, viewOption } from './view.ts';
 
 const RULE_COLUMNS: readonly Column<RuleView>[] = [
   { title: 'TIER', cell: ({ owner }) => owner.tier ?? '-' },
-  { title: 'RULE OF', cell: ({ owner }) => ownerText(owner) },
-  { title: 'NO', cell: ({ owner }) => (owner.index === undefined ? '-' : String(owner.index)) },
+  { title: 'OWNER', cell: ({ owner }) => ownerText(owner) },
+  { title: 'RULE', cell: ({ owner }) => (owner.index === undefined ? '-' : String(owner.index)) },
   { title: 'ACTION', cell: ({ action }) => action },
   { title: 'PACKETS', cell: ({ packets, shared }) => (packets === undefined ? '?' : `${packets}${shared ? '*' : ''}`) },
   { title: 'FILE', cell: ({ file }) => file ?? '-' },
@@ -36,11 +37,12 @@ export function endpointDescribeCommand(): Command {
 }
 
 function endpointText(view: EndpointView): string {
-  const { name, device, addresses, floatingIps, profiles, staged } = view;
+  const { name, workload, device, addresses, floatingIps, profiles, staged } = view;
   const lines: readonly (readonly [string, string])[] = [
+    ['workload', workload],
     ['endpoint', name],
     ['device', device],
-    ['addresses', addresses.join(', ')],
+    ['addresses', addresses.map(bareAddress).join(', ')],
     ['in force', inForceText(view)],
     ...floatingIps.map(({ external, internal, outgoing }) => {
       return ['floating', `${external} leads to ${internal}${outgoing ? ', and is what it speaks with' : ''}`] as const;
@@ -52,11 +54,20 @@ function endpointText(view: EndpointView): string {
   return [
     lines.map(([title, value]) => `${title.padEnd(11)}${value}\n`).join(''),
     `\nIngress, what may reach it (chain cali-tw-${device}):\n`,
-    renderTable(RULE_COLUMNS, view.ingress),
+    rulesText(view.ingress),
     `\nEgress, what it may send (chain cali-fw-${device}):\n`,
-    renderTable(RULE_COLUMNS, view.egress),
-    shared ? '\n* packets of all containers of this host that the rule is for\n' : '',
+    rulesText(view.egress),
+    shared ? '\n* shared: packets of all containers of this host that the rule is for\n' : '',
   ].join('');
+}
+
+/** Protections are the same for every container: only those are shown that have done something. */
+function rulesText(rules: readonly RuleView[]): string {
+  const idle = rules.filter(({ owner, packets }) => owner.kind === 'protection' && packets === 0);
+  const rest = rules.filter((rule) => !idle.includes(rule));
+  const note =
+    idle.length === 0 ? '' : `and ${counted(idle.length, 'protection')} that denied nothing (-o json has them)\n`;
+  return renderTable(RULE_COLUMNS, rest) + note;
 }
 
 function inForceText({ inForce, pending, since }: EndpointView): string {

@@ -8,12 +8,13 @@ import { type Column, renderTable } from '../lib/table.ts';
 import type { EndpointSummary } from '../node/control-api.ts';
 import { endpointSummaries } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';
+import { bareAddress } from './rule-owner.ts';
 import { show, type ViewOptions, viewOption } from './view.ts';
 
 const COLUMNS: readonly Column<EndpointSummary>[] = [
-  { title: 'NAME', cell: ({ name }) => name },
+  { title: 'WORKLOAD', cell: ({ workload }) => workload },
   { title: 'DEVICE', cell: ({ device }) => device },
-  { title: 'ADDRESSES', cell: ({ addresses }) => addresses.join(',') },
+  { title: 'ADDRESSES', cell: ({ addresses }) => addresses.map(bareAddress).join(',') },
   { title: 'POLICIES', cell: ({ policies }) => String(policies) },
   { title: 'IN FORCE', cell: ({ inForce, pending }) => (inForce ? 'yes' : `no: ${pending}`) },
 ];
@@ -27,7 +28,9 @@ export function endpointListCommand(): Command {
     .action(async (options: ViewOptions & { readonly socket: string }) => {
       const endpoints = await askAgent(options.socket, endpointSummaries);
       show(options, endpoints, () =>
-        endpoints.length === 0 ? 'no containers on this host\n' : renderTable(COLUMNS, endpoints),
+        endpoints.length === 0
+          ? 'no containers on this host\n'
+          : `${renderTable(COLUMNS, endpoints)}\nthe rules of one: muslin endpoint describe ${endpoints[0]?.workload}\n`,
       );
     });
 }

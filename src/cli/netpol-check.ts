@@ -8,7 +8,6 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { z } from 'zod';
 import { Calculation } from '../felix/calc/calculation.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import { filterWorld } from '../felix/dataplane/forwarding.ts';
@@ -17,6 +16,7 @@ import type { DesiredEndpoint } from '../felix/desired/desired.ts';
 import { openConntrack } from '../kernel/conntrack.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
 import { namespacePath } from '../kernel/network-namespace.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { effectiveFelix } from '../model/felix-configuration.ts';
@@ -33,25 +33,15 @@ import { PacketFilter } from '../node/filter/packet-filter.ts';
 import { openLog } from '../node/log.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 
-const labels = z.record(z.string(), z.string()).default({});
+/** Fields that go into resources are checked with these. */
+interface State {
+  readonly namespaces: Readonly<Record<string, unknown>>;
+  readonly ports: readonly unknown[];
+  readonly pods: readonly Pod[];
+  readonly policies: readonly unknown[];
+}
 
-const stateSchema = z.object({
-  namespaces: z.record(z.string(), labels),
-  ports: z.array(z.object({ name: z.string(), port: z.int(), protocol: z.string() })).default([]),
-  pods: z.array(
-    z.object({
-      namespace: z.string(),
-      name: z.string(),
-      labels,
-      ip: z.string(),
-      node: z.string(),
-      hostIf: z.string(),
-    }),
-  ),
-  policies: z.array(z.looseObject({})),
-});
-
-type State = z.infer<typeof stateSchema>;
+type Pod = Readonly<Record<'namespace' | 'name' | 'ip' | 'node' | 'hostIf', string> & { labels: unknown }>;
 
 const DATAPLANES = {
   nftables: { nftablesMode: 'Enabled', iptablesBackend: 'Auto' },
@@ -88,9 +78,28 @@ function readState(): State {
   } catch (error) {
     throw invalid(`stdin: not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const parsed = stateSchema.safeParse(json);
-  if (!parsed.success) throw invalid(`stdin: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
+  const { namespaces = {}, ports = [], pods, policies } = isJsonObject(json) ? json : {};
+  if (!isJsonObject(namespaces) || !Array.isArray(ports) || !Array.isArray(pods) || !Array.isArray(policies)) {
+    throw invalid('stdin: must be {"namespaces": {NAME: LABELS}, "ports": […], "pods": […], "policies": […]}');
+  }
+  return { namespaces, ports, policies, pods: pods.map(podOf) };
+}
+
+function podOf(pod: unknown, index: number): Pod {
+  const fields: Record<string, unknown> = isJsonObject(pod) ? pod : {};
+  const text = (name: string): string => {
+    const value = fields[name];
+    if (typeof value === 'string') return value;
+    throw invalid(`stdin: pods[${index}].${name}: ${JSON.stringify(value)} is not a text`);
+  };
+  return {
+    namespace: text('namespace'),
+    name: text('name'),
+    ip: text('ip'),
+    node: text('node'),
+    hostIf: text('hostIf'),
+    labels: fields['labels'] ?? {},
+  };
 }
 
 function invalid(message: string): CommandError {

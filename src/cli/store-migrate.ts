@@ -13,7 +13,7 @@ import { Command } from 'commander';
 import { isJsonObject, sameJson } from '../lib/json.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Entry, Store } from '../store/store.ts';
-import { PRESENCE_PREFIX, revision } from '../store/store.ts';
+import { PRESENCE_PREFIX, revision, STATUS_PREFIX } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { untilInterrupted } from './lab-action.ts';
 import type { Output } from './output.ts';
@@ -190,10 +190,10 @@ async function compare(source: Store, target: Store, output: Output): Promise<vo
 }
 
 /** SHA-256 over all keys and values, in order of the keys; the order of members in a value does not count. */
-/** All entries but those that say which agents live now, which mean nothing elsewhere. */
+/** All entries but what agents say of themselves, which means nothing elsewhere. */
 async function lasting(store: Store): Promise<Entry[]> {
   const { entries } = await store.list(EVERYTHING);
-  return entries.filter(({ key }) => !key.startsWith(PRESENCE_PREFIX));
+  return entries.filter(({ key }) => ![PRESENCE_PREFIX, STATUS_PREFIX].some((prefix) => key.startsWith(prefix)));
 }
 
 function digestOf(entries: readonly Entry[]): string {

@@ -6,6 +6,7 @@
  */
 import { KernelError } from '../kernel/kernel.ts';
 import { after, monotonicNow } from '../lib/clock.ts';
+import type { Labels } from '../model/selector.ts';
 import type { Ip } from '../net/ip.ts';
 import { startAgent, stopAgents } from './agents.ts';
 import { missingFromAgents, waitUntil } from './converge.ts';
@@ -23,6 +24,7 @@ export async function attach(
   name: string,
   hostName: string,
   addresses: readonly Ip[],
+  labels: Labels,
 ): Promise<AttachedWorkload> {
   findHost(lab, hostName);
   requirePlugin();
@@ -36,7 +38,7 @@ export async function attach(
   if (taken !== undefined)
     throw new LabError('conflict', `the lab has a ${taken.kind} ${name} already; choose another name`);
   try {
-    const workload = await attachWorkload(lab.topology, { name, host: hostName, addresses });
+    const workload = await attachWorkload(lab.topology, { name, host: hostName, addresses, labels });
     await changeState(lab.state.name, (state) => ({ ...state, workloads: { ...state.workloads, [name]: workload } }));
     return workload;
   } catch (error) {

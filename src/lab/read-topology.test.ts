@@ -156,3 +156,37 @@ for (const { title, text, says } of WRONG) {
       assert(line.startsWith(says[index]!), `${line}\n  is not\n${says[index]}`);
   });
 }
+
+test('resources know their lines, rules theirs, and workloads their labels', () => {
+  const text = `name: net
+segments: [lan]
+${HOST}
+workloads: { a: { host: h, labels: { role: web } }, b: { host: h } }
+resources:
+  - apiVersion: projectcalico.org/v3
+    kind: IPPool
+    metadata: { name: pool }
+    spec: { cidr: 10.1.0.0/16 }
+  - apiVersion: projectcalico.org/v3
+    kind: GlobalNetworkPolicy
+    metadata: { name: deny }
+    spec:
+      ingress:
+        - action: Allow
+          protocol: TCP
+        - action: Deny
+      egress: [{ action: Deny }]
+`;
+  const { resources, workloads } = readTopology('net.yaml', text);
+  assert.deepEqual(
+    resources.map(({ metadata }) => metadata.annotations),
+    [
+      { 'muslin.io/source': 'net.yaml:6' },
+      { 'muslin.io/source': 'net.yaml:10', 'muslin.io/rule-lines': '{"ingress":[15,17],"egress":[18]}' },
+    ],
+  );
+  assert.deepEqual(
+    workloads.map(({ labels }) => labels),
+    [{ role: 'web' }, {}],
+  );
+});

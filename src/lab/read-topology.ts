@@ -7,6 +7,7 @@
  */
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { ruleLinesOf, withSource } from '../model/documents.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { type Validated, validateResource } from '../model/validate.ts';
 import { LabError } from './lab-error.ts';
@@ -46,7 +47,13 @@ export function readTopology(source: string, text: string): Topology {
   }
   return toTopology(
     parsed.data,
-    resources.flatMap((validated) => (validated.ok ? [validated.resource] : [])),
+    resources.flatMap((validated, index) => {
+      if (!validated.ok) return [];
+      const path = ['resources', index];
+      const lineOf = (field: readonly PropertyKey[]) => lineCounter.linePos(offsetOf(yaml, [...path, ...field])).line;
+      const ruleLines = ruleLinesOf(parsed.data.resources[index], lineOf);
+      return [withSource({ resource: validated.resource, source: `${source}:${lineOf([])}`, ruleLines })];
+    }),
   );
 }
 
@@ -112,7 +119,7 @@ function toTopology(document: TopologyDocument, resources: readonly AnyResource[
       plugs: plugs(links),
       routes,
     })),
-    workloads: Object.entries(document.workloads).map(([name, { host, addresses }]) => ({ name, host, addresses })),
+    workloads: Object.entries(document.workloads).map(([name, workload]) => ({ name, ...workload })),
     resources,
     checks: document.checks.flatMap(toCheck),
   };

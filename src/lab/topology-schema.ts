@@ -6,7 +6,7 @@
  *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
  *               gateways: [192.168.100.1], asNumber: 64512, labels: { rack: r1 } }
  *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward
- *   workloads: { a1: { host: host-a, addresses: [172.17.8.2] } }      containers without an image
+ *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image
  *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start
  *   checks: [{ reach: [a1, b1] }, { route: { on: host-a, shows: "…" } }, { neighbour: { on: a1, shows: "…" } }]
  *
@@ -51,6 +51,10 @@ const links = z.record(interfaceName, plug, {
     requirement(issue.input, 'interfaces such as eth0: { segment: lan, addresses: [192.168.100.100/24] }'),
 });
 
+const labels = z
+  .record(text('a label'), text('a label value'), { error: 'write labels such as { rack: r1 }' })
+  .default({});
+
 const host = mapping({
   links,
   gateways: list(address).default([]),
@@ -63,7 +67,7 @@ const host = mapping({
       return z.NEVER;
     })
     .optional(),
-  labels: z.record(text('a label'), text('a label value'), { error: 'write labels such as { rack: r1 }' }).default({}),
+  labels,
   blocks: list(prefix).default([]),
 });
 
@@ -72,7 +76,7 @@ const router = mapping({
   routes: list(mapping({ to: prefix, via: address })).default([]),
 });
 
-const workload = mapping({ host: name, addresses: list(address).default([]) });
+const workload = mapping({ host: name, addresses: list(address).default([]), labels });
 
 const shown = mapping({
   on: name,

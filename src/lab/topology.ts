@@ -7,6 +7,7 @@
  */
 
 import type { AnyResource } from '../model/kinds.ts';
+import type { Labels } from '../model/selector.ts';
 import type { Asn } from '../net/asn.ts';
 import type { Cidr, InterfaceAddress } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
@@ -57,6 +58,8 @@ export interface Workload {
   readonly host: string;
   /** Asked for by name; none means that the address manager chooses. */
   readonly addresses: readonly Ip[];
+  /** What policies choose it by. */
+  readonly labels: Labels;
 }
 
 /** What must hold once the lab is up. `shows` is a line as iproute2 prints it, where * stands for any letters. */

@@ -14,6 +14,7 @@ import { formatCidr, hostPrefix, parseCidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { addMachineNamespace } from './build.ts';
 import { LabError } from './lab-error.ts';
+import { labelWorkload } from './label-workload.ts';
 import { hostPlaces, namespaceOf } from './names.ts';
 import type { AttachedWorkload } from './state.ts';
 import type { Topology, Workload } from './topology.ts';
@@ -35,6 +36,7 @@ export async function attachWorkload(topology: Topology, workload: Workload): Pr
   try {
     const ips = workload.addresses.map((address) => formatCidr(hostPrefix(address)));
     const result = await runPlugin('ADD', { ...attachment, ips, families: poolFamilies(topology) });
+    await labelWorkload(lab, workload.host, containerId, workload.labels);
     return { host: workload.host, addresses: resultAddresses(result), namespace, containerId };
   } catch (error) {
     // An ADD that failed half-way is to be followed by DEL (CNI SPEC 1.0.0, section 4); its own failure adds nothing.

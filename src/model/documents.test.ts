@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseDocuments, withSource } from './documents.ts';
 import { KINDS } from './kinds.ts';
+import { RULE_LINES_ANNOTATION } from './metadata.ts';
 import { validateLeniently } from './validate.ts';
 
 const HEAD = 'apiVersion: projectcalico.org/v3\n';
@@ -234,4 +235,51 @@ test('very many unknown fields are told of, or left out, in the time of one read
   assert.ok(lenient.ok);
   assert.deepEqual(lenient.resources[0]?.resource.spec, {});
   assert.equal(lenient.warnings.length, 101);
+});
+
+const POLICY = `${HEAD}kind: GlobalNetworkPolicy
+metadata: {name: a}
+spec:
+  ingress:
+  - action: Deny
+
+  # why
+  -
+    action: Allow
+    protocol: TCP
+  egress: [{action: Deny}, {action: Pass}]
+`;
+
+const RULE_LINES: readonly (readonly [string, string, string | undefined])[] = [
+  ['in YAML', POLICY, '{"ingress":[6,10],"egress":[12,12]}'],
+  ['behind another document', `${pool('b', '10.0.0.0/16')}---\n${POLICY}`, '{"ingress":[13,17],"egress":[19,19]}'],
+  [
+    'in a list',
+    `kind: List\nitems:\n- ${POLICY.replaceAll('\n', '\n  ').trimEnd()}\n`,
+    '{"ingress":[8,12],"egress":[14,14]}',
+  ],
+  [
+    'of an anchor, where it stands written',
+    `${HEAD}kind: GlobalNetworkPolicy\nmetadata: {name: a}\nspec:\n  ingress:\n  - &r {action: Deny}\n  - *r\n`,
+    '{"ingress":[6,7]}',
+  ],
+  ['of an empty list', `${HEAD}kind: GlobalNetworkPolicy\nmetadata: {name: a}\nspec: {ingress: []}\n`, undefined],
+  ['of what has none', pool('a', '10.0.0.0/16'), undefined],
+];
+
+for (const [title, text, expected] of RULE_LINES) {
+  test(`lines of rules ${title}`, () => {
+    const parsed = parseDocuments(text, 'f.yaml');
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.problems.join('\n'));
+    const annotations = withSource(parsed.resources.at(-1)!).metadata.annotations;
+    assert.equal(annotations?.[RULE_LINES_ANNOTATION], expected);
+  });
+}
+
+test('lines of rules are those of this reading, whatever the text says of an earlier one', () => {
+  const stale = POLICY.replace('{name: a}', `{name: a, annotations: {${RULE_LINES_ANNOTATION}: '{"ingress":[1]}'}}`);
+  const parsed = parseDocuments(stale, 'f.yaml');
+  assert.ok(parsed.ok);
+  const annotations = withSource(parsed.resources[0]!).metadata.annotations;
+  assert.equal(annotations?.[RULE_LINES_ANNOTATION], '{"ingress":[6,10],"egress":[12,12]}');
 });

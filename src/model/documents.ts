@@ -98,7 +98,8 @@ export function parseDocuments(
       const earlier = sources.get(keyOf(resource));
       if (earlier !== undefined) problems.push(`${source}: ${resourceTitle(resource)} is already at ${earlier}`);
       sources.set(keyOf(resource), source);
-      resources.push({ resource, kind, source, ruleLines: ruleLinesOf(raw, document, path) });
+      const lineOf = (inside: Path) => document.positionOf([...path, ...inside], 'value').line;
+      resources.push({ resource, kind, source, ruleLines: ruleLinesOf(raw, lineOf) });
     }
   }
   return problems.length > 0
@@ -107,7 +108,7 @@ export function parseDocuments(
 }
 
 /** The resource with its origin recorded. */
-export function withSource({ resource, source, ruleLines }: SourceResource): AnyResource {
+export function withSource({ resource, source, ruleLines }: Omit<SourceResource, 'kind'>): AnyResource {
   const annotations = {
     ...resource.metadata.annotations,
     [SOURCE_ANNOTATION]: source,
@@ -116,14 +117,15 @@ export function withSource({ resource, source, ruleLines }: SourceResource): Any
   return { ...resource, metadata: { ...resource.metadata, annotations } };
 }
 
-function ruleLinesOf(raw: unknown, document: YamlDocument, path: Path): RuleLines | undefined {
+/** The lines of the rules of a resource as it was written; `lineOf` knows where a field of it begins. */
+export function ruleLinesOf(raw: unknown, lineOf: (field: Path) => number): RuleLines | undefined {
   const spec = isJsonObject(raw) ? raw['spec'] : undefined;
   if (!isJsonObject(spec)) return undefined;
   const lines: RuleLines = {};
   for (const direction of DIRECTIONS) {
     const rules = spec[direction];
     if (!Array.isArray(rules) || rules.length === 0) continue;
-    lines[direction] = rules.map((_, index) => document.positionOf([...path, 'spec', direction, index], 'value').line);
+    lines[direction] = rules.map((_, index) => lineOf(['spec', direction, index]));
   }
   return Object.keys(lines).length === 0 ? undefined : lines;
 }

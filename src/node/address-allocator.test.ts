@@ -42,6 +42,7 @@ const assignment = (node: string, handle: string, changes: Partial<Assignment> =
   requestedAddresses: [],
   requestedPools: [],
   use: 'Workload',
+  namespace: undefined,
   attributes: {},
   ...changes,
 });
@@ -101,6 +102,7 @@ test('from the second address on, only the node’s own blocks are read, and one
   await allocator.assign(assignment('a', 'h'));
   assert.deepEqual(store.calls.sort(), [
     'get /resources/IPAMBlock/10-0-0-16-28',
+    'get /resources/IPAMConfiguration/default',
     'get /resources/IPAMHandle/h',
     'list /resources/BlockAffinity/a-',
     'list /resources/IPPool/',

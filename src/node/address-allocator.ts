@@ -10,7 +10,8 @@
  * the node needs a new one, or an address outside its own.
  */
 import type { Assignment, AssignOutcome, BlockLimits } from '../ipam/assign.ts';
-import { DEFAULT_BLOCK_LIMITS, planAssign } from '../ipam/assign.ts';
+import { blockLimitsOf, planAssign } from '../ipam/assign.ts';
+import { SINCE_ATTRIBUTE } from '../ipam/block.ts';
 import { planClaim } from '../ipam/claim.ts';
 import { handleFailure, handleKey } from '../ipam/handle.ts';
 import {
@@ -22,6 +23,9 @@ import {
 } from '../ipam/release.ts';
 import type { FailureCode, Snapshot } from '../ipam/snapshot.ts';
 import { blockWith } from '../ipam/snapshot.ts';
+import { wallClockNow } from '../lib/clock.ts';
+import { DEFAULT_CONFIGURATION } from '../model/configuration-name.ts';
+import type { IpPool } from '../model/ip-pool.ts';
 import type { IpamHandle } from '../model/ipam-handle.ts';
 import type { AnyResource, KindName } from '../model/kinds.ts';
 import { entryOfKind } from '../model/resource-entry.ts';
@@ -53,17 +57,18 @@ export class AllocationError extends Error {
 
 export class AddressAllocator {
   readonly #store: Store;
-  readonly #limits: BlockLimits;
+  readonly #now: () => number;
   #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, limits: BlockLimits = DEFAULT_BLOCK_LIMITS) {
+  /** `now` is the wall clock in milliseconds, for what is written about holders. */
+  constructor(store: Store, now: () => number = wallClockNow) {
     this.#store = store;
-    this.#limits = limits;
+    this.#now = now;
   }
 
   /**
-   * Assigns an address of each family asked for, IPv4 first. `also` gives what is to be written in the same transaction;
+   * Assigns an address of each family asked for, IPv4 first, and notes since when. `also` gives what is to be written in the same transaction;
    * it may be called several times, each time with the addresses of another attempt.
    */
   assign(
@@ -71,7 +76,9 @@ export class AddressAllocator {
     also: (addresses: readonly Ip[]) => Transaction = () => NOTHING,
   ): Promise<readonly Ip[]> {
     return this.#inTurn(`assign addresses to ${assignment.handle}`, async () => {
-      const { plan, addresses } = await this.#planAssignment(assignment);
+      const since = new Date(this.#now()).toISOString();
+      const attributes = { ...assignment.attributes, [SINCE_ATTRIBUTE]: since };
+      const { plan, addresses } = await this.#planAssignment({ ...assignment, attributes });
       return { plan, also: also(addresses), result: addresses };
     });
   }
@@ -168,17 +175,28 @@ export class AddressAllocator {
   }
 
   async #planAssignment(assignment: Assignment): Promise<Extract<AssignOutcome, { readonly kind: 'planned' }>> {
+    const { node, namespace } = assignment;
     const handle = this.#handle(assignment.handle);
+    const configuration = this.#configuration();
     for (const coverage of ['own', 'all'] as const) {
-      const [snapshot, record] = await Promise.all([this.#snapshot(assignment.node, coverage), handle]);
-      const outcome = planAssign(snapshot, record, assignment, this.#limits);
+      const reading = this.#snapshot(node, coverage, namespace);
+      const [snapshot, record, limits] = await Promise.all([reading, handle, configuration]);
+      const outcome = planAssign(snapshot, record, assignment, limits);
       if (outcome.kind === 'failed') throw new AllocationError(outcome.code, outcome.message);
       if (outcome.kind === 'planned') return outcome;
     }
     throw new AllocationError('unreadable', 'all blocks were read, and yet more were asked for');
   }
 
-  async #snapshot(node: string, coverage: Snapshot['coverage']): Promise<Snapshot> {
+  async #configuration(): Promise<BlockLimits> {
+    const entry = await this.#store.get(resourceKey({ kind: 'IPAMConfiguration', name: DEFAULT_CONFIGURATION }));
+    const configuration = entry && entryOfKind('IPAMConfiguration', entry);
+    if (entry !== undefined && configuration === undefined)
+      throw new AllocationError('unreadable', `${entry.key} is not a valid IPAMConfiguration; apply it anew`);
+    return blockLimitsOf(configuration);
+  }
+
+  async #snapshot(node: string, coverage: Snapshot['coverage'], namespace?: string): Promise<Snapshot> {
     const [pools, reservations, claims] = await Promise.all([
       this.#list('IPPool'),
       this.#list('IPReservation'),
@@ -191,11 +209,21 @@ export class AddressAllocator {
     return {
       pools: pools.resources,
       reserved: reservations.resources.flatMap(({ spec }) => spec.reservedCIDRs.map(cidr)),
+      namespaces: await this.#namespaces(pools.resources, namespace),
       affinities,
       blocks,
       coverage,
       unreadable: new Set([...claims.unreadable, ...unreadable]),
     };
+  }
+
+  /** Few pools choose by namespace, so its labels are read only when one does. */
+  async #namespaces(pools: readonly IpPool[], namespace: string | undefined): Promise<Snapshot['namespaces']> {
+    const isAsked = pools.some(({ spec }) => spec.namespaceSelector !== undefined);
+    if (namespace === undefined || !isAsked) return new Map();
+    const entry = await this.#store.get(resourceKey({ kind: 'Namespace', name: namespace }));
+    const resource = entry && entryOfKind('Namespace', entry);
+    return new Map([[namespace, resource?.metadata.labels ?? {}]]);
   }
 
   async #blocksOf(cidrTexts: readonly string[]): Promise<Pick<Snapshot, 'blocks' | 'unreadable'>> {

@@ -11,15 +11,15 @@
  * kernel and peers as they are; the next process goes on from there.
  */
 import { join } from 'node:path';
-import { openConntrack } from '../kernel/conntrack.ts';
-import { openKernel } from '../kernel/netlink-kernel.ts';
-import { releaseFreeMemory } from '../kernel/process-memory.ts';
+import { NFLOG_GROUP } from '../felix/dataplane/filter/log-prefix.ts';
+import { openNflogSocket } from '../kernel/nflog-socket.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { RESOURCES_PREFIX } from '../model/resource-key.ts';
 import { sameIp } from '../net/ip.ts';
 import { openStore } from '../store/open-store.ts';
+import type { Store } from '../store/store.ts';
 import { PRESENCE_PREFIX } from '../store/store.ts';
 import { AddressAllocator } from './address-allocator.ts';
 import type { NodeFacts } from './attachments.ts';
@@ -28,27 +28,25 @@ import { nodeAddresses } from './bgp/peer-sessions.ts';
 import { Bgp } from './bgp.ts';
 import { startCniServer } from './cni-server.ts';
 import type { AgentConfiguration } from './configuration.ts';
-import { ConnectionCutter } from './connection-cutter.ts';
-import type { AgentStatus } from './control-api.ts';
+import type { AgentStatus, PolicyControl, Readiness } from './control-api.ts';
 import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from './control-api.ts';
 import { startControlServer } from './control-server.ts';
-import { Felix } from './felix.ts';
+import type { Felix } from './felix.ts';
 import { DropWatch } from './filter/drop-watch.ts';
-import { nftablesProblem, openFilterBackend, openGuard, openLeftovers, recordBackends } from './filter/open-backend.ts';
-import { PacketFilter } from './filter/packet-filter.ts';
-import { policyControl } from './filter/policy-control.ts';
+import { nftablesProblem } from './filter/open-backend.ts';
+import type { PacketFilter } from './filter/packet-filter.ts';
+import type { PolicyControlOptions } from './filter/policy-control.ts';
+import { policyControl, policyViews } from './filter/policy-control.ts';
+import { PolicyReporter } from './filter/policy-reporter.ts';
+import { felixNumbers } from './monitoring/felix-numbers.ts';
 import { Monitoring } from './monitoring/monitoring.ts';
+import { openFelix } from './open-felix.ts';
 import { ResourceFeed } from './resource-feed.ts';
 import { followStore } from './store-follower.ts';
 import { VERSION } from './version.ts';
 
 /** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
 const PRESENCE_TTL_SECONDS = 15;
-
-/** After everything is in force for the first time: what starting has left behind is garbage by then. */
-const STARTED_MS = 2_000;
-/** In the run directory: which packet filters may have rules of ours. */
-const BACKENDS_FILE_NAME = 'packet-filters';
 
 export interface RunningAgent {
   close(): Promise<void>;
@@ -79,31 +77,10 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const startedAt = new Date(wallClockNow()).toISOString();
   const store = await openStore(configuration.store);
   closers.push(() => store.close());
-  const kernel = openKernel();
-  closers.push(() => kernel.close());
-  const backendsFile = join(runDirectory, BACKENDS_FILE_NAME);
-  const filter = new PacketFilter({
-    openBackend: (choice) => openFilterBackend(choice),
-    openLeftovers: () => openLeftovers(backendsFile),
-    onBackends: (identities) => recordBackends(backendsFile, identities),
-    onApplied: (devices) => cutter.policyChanged(devices),
-    log,
-  });
-  closers.push(() => filter.close());
-
-  const felix: Felix = new Felix({
-    ...{ node, kernel, filter, log, random },
+  const { felix, kernel, filter } = openFelix({
+    ...{ node, runDirectory, log, random, closers },
     onAnnouncements: (announcements) => bgp.announce(announcements),
-    onAddressesGone: (addresses) => cutter.addressesGone(addresses),
-    onFirstSync: () => setTimeout(releaseFreeMemory, STARTED_MS).unref(),
   });
-  const conntrack = openConntrack();
-  closers.push(() => conntrack.close());
-  const guard = openGuard();
-  closers.push(() => guard?.close());
-  const ground = () => felix.cuttingGround();
-  const cutter: ConnectionCutter = new ConnectionCutter({ conntrack, guard, ground, log, random });
-  closers.push(() => cutter.close());
   const { secretsDirectory, bmpCollector } = configuration;
   const bgp: Bgp = new Bgp({
     ...{ node, random, secretsDirectory },
@@ -111,11 +88,11 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     listener: felix,
     monitor: bmpCollector && ((peer, event) => monitoring.monitor(peer, event)),
   });
-  const readiness = () => {
-    const { inSync, reasons } = felix.status();
-    return { ready: inSync, reasons };
-  };
-  const monitoring = new Monitoring({ bgp: bgp.control, readiness, systemName: node, log, random });
+  const readiness = () => readinessOf(felix);
+  const monitoring = new Monitoring({
+    ...{ bgp: bgp.control, readiness, systemName: node, log, random },
+    felix: () => felixNumbers({ felix, feed, filter, denials: policy.denials() }),
+  });
   closers.push(
     () => bgp.close(),
     () => felix.close(),
@@ -152,19 +129,8 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     felix: felix.status(),
     bgp: bgp.control.status(),
   });
-  const drops = new DropWatch({
-    program: () => filter.program,
-    deviceName: (index) => felix.interfaces().linkAt(index)?.name,
-    workloadAt: (address) => feed.workloadAt(address),
-  });
-  closers.push(() => drops.close());
-  const policy = policyControl({
-    ...{ filter, drops },
-    endpoints: () => felix.endpoints(),
-    workloadOf: (id) => feed.workloadOf(id),
-    endpointPending: (id) => felix.endpointPending(id),
-    revisionOf: (id) => feed.policyRevision(id),
-  });
+  const policy = seePolicy({ felix, feed, filter, store, node, log, signal: stopping.signal, closers });
+  closers.push(() => stopping.abort());
   const source = { status, readiness, bgp: bgp.control, policy };
   const controlServer = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
   closers.push(() => controlServer.closeAllConnections());
@@ -173,6 +139,11 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const cniServer = await startCniServer(cniSocket, (request) => attachments.carryOut(request), log);
   closers.push(() => cniServer.close());
   log.info('agent started', { version: VERSION, pid: process.pid, store: store.description });
+}
+
+function readinessOf(felix: Felix): Readiness {
+  const { inSync, reasons } = felix.status();
+  return { ready: inSync, reasons };
 }
 
 /** The uplink is the device that has the node's address: what containers send to others leaves by it. */
@@ -184,4 +155,41 @@ function nodeFacts(feed: ResourceFeed, felix: Felix): NodeFacts {
   });
   const link = uplink === undefined ? undefined : felix.interfaces().linkAt(uplink.index);
   return { labels: own?.metadata.labels ?? {}, uplinkMtu: link?.mtu };
+}
+
+/** Answers about policy, and the node's report of it in the store. What has to be waited for and closed goes to `closers`. */
+function seePolicy(parts: {
+  readonly felix: Felix;
+  readonly feed: ResourceFeed;
+  readonly filter: PacketFilter;
+  readonly store: Store;
+  readonly node: string;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly closers: (() => unknown)[];
+}): PolicyControl {
+  const { felix, feed, filter, store, node, log, signal, closers } = parts;
+  const drops = new DropWatch({
+    program: () => filter.program,
+    deviceName: (index) => felix.interfaces().linkAt(index)?.name,
+    workloadAt: (address) => feed.workloadAt(address),
+    listen: (onPackets) => openNflogSocket(undefined, Object.values(NFLOG_GROUP), onPackets),
+  });
+  closers.push(() => drops.close());
+  const options: PolicyControlOptions = {
+    ...{ filter, drops },
+    endpoints: () => felix.endpoints(),
+    workloadOf: (id) => feed.workloadOf(id),
+    endpointPending: (id) => felix.endpointPending(id),
+    revisionOf: (id) => feed.policyRevision(id),
+  };
+  const reporter = new PolicyReporter({
+    ...{ store, node, log },
+    views: (withHits) => (felix.storeState().ready ? policyViews(options, withHits) : undefined),
+    leftOut: () => felix.calculation.rulesLeftOut(),
+    intervalMs: () => feed.reportingIntervalMs(),
+  });
+  const reporting = reporter.run(signal);
+  closers.push(() => reporting);
+  return policyControl(options);
 }

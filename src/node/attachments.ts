@@ -160,6 +160,7 @@ export class Attachments {
         requestedAddresses: configuration.requestedAddresses,
         requestedPools: configuration.families.flatMap((family) => configuration.pools[family]),
         use: 'Workload',
+        namespace: identity.namespace,
         attributes: { node: this.#node, ...podAttributes(request) },
       },
       (assigned): Transaction => {

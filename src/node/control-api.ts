@@ -5,18 +5,15 @@
  *
  *   GET /status                       AgentStatus; of the agent only
  *   GET /livez, /readyz               200 while the loop turns; 200 when in sync with store and kernel, else 503
- *   GET /drops                        a DropBatch a line as packets are denied, without end; of the agent only
- *   GET /denials                      DenialView[], the rules that have denied packets; of the agent only
- *   GET /endpoints, /endpoints/NAME   EndpointSummary[], EndpointView; of the agent only
- *   GET /policies                     PolicyView[]; of the agent only
- *   GET /bgp/status                   BgpStatus
- *   GET /bgp/peers, /bgp/peers/PEER   PeerView[], NeighborView
+ *   GET /drops, /denials              of the agent only, as the next two: DropBatch a line, without end; DenialView[]
+ *   GET /endpoints, /endpoints/NAME   EndpointSummary[], EndpointView
+ *   GET /policies                     PolicyView[]
+ *   GET /bgp/status, /bgp/peers, …    BgpStatus, PeerView[]; /bgp/peers/PEER: NeighborView
  *   GET /bgp/routes?prefix=…          RoutePage, by RouteQuestion; /bgp/received/PEER and /bgp/advertised/PEER likewise
- *   GET /bgp/explain?prefix=…         ExplanationView
- *   GET /bgp/dump                     the table as MRT (RFC 6396)
+ *   GET /bgp/explain?prefix=…         ExplanationView; GET /bgp/dump: the table as MRT (RFC 6396)
  *   POST /bgp/peers/PEER?command=…    reset (with communication=…), refreshIn, refreshOut
  *
- * What is refused has an error status and `{"error": …}`. Fields are only ever added; `-o json` prints these objects as they are.
+ * A refusal has an error status and `{"error": …}`. Fields are only ever added; `-o json` prints the objects as they are.
  */
 import type { PeerCommand, PeerName } from '../bgp/contract.ts';
 import type {

@@ -65,11 +65,15 @@ export async function denialViews(socketPath: string): Promise<DenialView[]> {
   return (await ask(socketPath, '/denials')) as DenialView[];
 }
 
-/** Denied packets as they are denied, until the caller stops or the agent ends. */
-export async function* followDrops(socketPath: string): AsyncGenerator<DropBatch> {
+/** Denied packets as they are denied, until the caller stops or the agent ends; every one from when this resolves. */
+export async function followDrops(socketPath: string): Promise<AsyncIterable<DropBatch>> {
   const { answer } = await send(socketPath, '/drops', 'GET');
   answer.socket.setTimeout(0); // it may be long until something is denied
   if (answer.statusCode !== 200) throw await refusalOf(socketPath, answer);
+  return batchesIn(socketPath, answer);
+}
+
+async function* batchesIn(socketPath: string, answer: IncomingMessage): AsyncGenerator<DropBatch> {
   try {
     for await (const line of createInterface({ input: answer })) yield JSON.parse(line) as DropBatch;
   } catch (error) {

@@ -42,7 +42,7 @@ import type { PacketFilter } from './filter/packet-filter.ts';
 /** What has to be read from the kernel before the next pass decides; events keep the rest up to date. */
 type Wake = 'nothing' | 'everything';
 
-/** Somebody else's change to the filter raises no event; so everything is read again now and then. */
+/** Settings and proxies raise no event; so everything but the packet filter, which keeps its own time, is read again now and then. */
 const RESYNC_MS = 60_000;
 /** After a reading has failed, and between passes that could not finish. */
 const READING_RETRY_MS = 1_000;
@@ -62,6 +62,8 @@ export class Felix implements BgpListener {
   #onFirstSync: (() => void) | undefined;
   readonly #waiters = new EndpointWaiters((id) => this.#endpointPending(id));
   readonly #stopWatching: () => void;
+  /** Passes that were finished, what they took, and what failed. */
+  readonly work = { count: 0, seconds: 0, failures: 0 };
   #wake: Wake = 'everything';
   #scheduled = false;
   #timer: NodeJS.Timeout | undefined;
@@ -96,6 +98,7 @@ export class Felix implements BgpListener {
     this.#onFirstSync = options.onFirstSync;
     this.#onAddressesGone = options.onAddressesGone;
     this.#stopWatching = options.kernel.watch((event) => this.#onKernelEvent(event));
+    options.filter.watch(() => this.#schedule('nothing'));
   }
 
   /** The calculation has been told something new. */
@@ -185,8 +188,9 @@ export class Felix implements BgpListener {
     this.#schedule('nothing');
   }
 
-  /** Reads all of the kernel anew at once, as is done once a minute: somebody may have changed what raises no event. */
+  /** Reads all of the kernel anew at once, as is done now and then: somebody may have changed what raises no event. */
   resync(): void {
+    this.#filter.distrust();
     this.#schedule('everything');
   }
 
@@ -258,6 +262,7 @@ export class Felix implements BgpListener {
   #pass(): void {
     this.#scheduled = false;
     if (this.#closed) return;
+    const start = monotonicNow();
     try {
       this.#takeChanges();
       if (this.#storeInSync) {
@@ -266,17 +271,22 @@ export class Felix implements BgpListener {
       }
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
+      this.work.failures += 1;
       this.#log.error('pass not finished, trying again', { error: error.message });
       this.#wake = 'everything';
       this.#sleep(READING_RETRY_MS);
       return;
     }
+    this.work.count += 1;
+    this.work.seconds += (monotonicNow() - start) / 1_000;
     this.#waiters.tell();
     this.#noteSync();
     const retry = this.#dataplane.nextRetry();
     const now = monotonicNow();
     const waits = [this.#lastFullReading + RESYNC_MS - now, ...(retry === undefined ? [] : [retry - now])];
     if (!this.#filter.inForce) waits.push(READING_RETRY_MS);
+    const filterReading = this.#filter.nextReading();
+    if (filterReading !== undefined) waits.push(filterReading - now);
     this.#sleep(Math.max(Math.min(...waits), 0));
   }
 
@@ -325,7 +335,6 @@ export class Felix implements BgpListener {
       settings: new Map(settings),
     });
     this.#hostDevicesMayDiffer = true;
-    this.#filter.distrust();
     this.#lastFullReading = monotonicNow();
   }
 
@@ -354,6 +363,7 @@ export class Felix implements BgpListener {
       });
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
+      this.work.failures += 1;
       this.#dataplane.report(operation, error.message, monotonicNow());
       const { kind, key } = operation.operation;
       this.#log.warn('kernel refused', { kind: operation.kind, change: kind, object: key, error: error.message });
@@ -367,9 +377,11 @@ export class Felix implements BgpListener {
   }
 
   #unsettled(): Unsettled[] {
-    const { inForce, error } = this.#filter;
+    const { inForce, error: refusal, foreignChange } = this.#filter;
+    const error = refusal ?? foreignChange;
     const state = error === undefined ? 'pending' : 'error';
-    const filter: Unsettled[] = inForce ? [] : [{ object: 'packet filter', state, error: error ?? 'not applied yet' }];
+    const isRight = inForce && foreignChange === undefined;
+    const filter: Unsettled[] = isRight ? [] : [{ object: 'packet filter', state, error: error ?? 'not applied yet' }];
     const refusals = this.#filter
       .refusals()
       .map(({ endpointId, reason }) => ({ object: `endpoint ${endpointId}`, state: 'error', error: reason }) as const);

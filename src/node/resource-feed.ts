@@ -24,11 +24,13 @@ import type { Ip } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
 import type { Entry } from '../store/store.ts';
 import { nodeAddresses } from './bgp/peer-sessions.ts';
+import { parseDurationMs } from './bgp/peer-settings.ts';
 import type { Bgp } from './bgp.ts';
 import type { Felix } from './felix.ts';
 import { felixOnNode } from './felix-layers.ts';
 import { chooseBackend } from './filter/backend-choice.ts';
 import { filterSettings } from './filter/filter-settings.ts';
+import type { FelixNumbers } from './monitoring/felix-metrics.ts';
 import { metricsPlace } from './monitoring/metrics-place.ts';
 import type { MetricsPlace } from './monitoring/metrics-server.ts';
 import type { StoreListener } from './store-follower.ts';
@@ -56,6 +58,9 @@ export class ResourceFeed implements StoreListener {
   readonly #felixConfigurations = new Map<string, FelixConfiguration>();
   readonly #onMetrics: (place: MetricsPlace | undefined) => void;
   readonly #nftablesProblem: () => string | undefined;
+  /** Changes that were told, by kind. */
+  readonly updates = new Map<string, number>();
+  #resyncs = 0;
   #inSync = false;
   #isConfiguring = false;
 
@@ -74,7 +79,12 @@ export class ResourceFeed implements StoreListener {
     this.#bgp = options.bgp;
     this.#log = options.log;
     this.#onMetrics = options.onMetrics;
-    this.#nftablesProblem = options.nftablesProblem;
+    let works = false;
+    this.#nftablesProblem = () => {
+      const problem = works ? undefined : options.nftablesProblem();
+      works = problem === undefined; // what works is not tried again at each change of a configuration
+      return problem;
+    };
   }
 
   /** The resource of our own node, once it is there. */
@@ -98,6 +108,36 @@ export class ResourceFeed implements StoreListener {
     return this.#policyRevisions.get(policy);
   }
 
+  /** How often all of the store was read. */
+  get resyncs(): number {
+    return this.#resyncs;
+  }
+
+  /** How many there are in the whole network. */
+  clusterNumbers(): FelixNumbers['cluster'] {
+    const kinds = new Map<string, number>();
+    for (const title of this.#policyRevisions.keys()) {
+      const kind = title.slice(0, title.indexOf(' '));
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+    const count = (...names: KindName[]) => names.reduce((sum, name) => sum + (kinds.get(name) ?? 0), 0);
+    const policies = [...kinds].filter(([kind]) => kind.endsWith('NetworkPolicy'));
+    return {
+      hosts: this.#nodes.size,
+      hostEndpoints: count('HostEndpoint'),
+      policies: policies.reduce((sum, [, number]) => sum + number, 0),
+      profiles: count('Profile', 'Namespace'),
+      tiers: count('Tier'),
+      workloadEndpoints: this.#addressesByEndpoint.size,
+    };
+  }
+
+  /** How often this node is to say what its rules have met; 0 for never. */
+  reportingIntervalMs(): number {
+    const { felix } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
+    return parseDurationMs(felix.reportingInterval) ?? 0;
+  }
+
   put(entry: Entry): void {
     const reading = resourceOfEntry(entry);
     if (!reading.ok) this.#log.warn('resource ignored: it is not valid', { problem: reading.problem });
@@ -109,6 +149,7 @@ export class ResourceFeed implements StoreListener {
   }
 
   inSync(): void {
+    this.#resyncs += 1;
     this.#inSync = true;
     this.#configureFelix();
     this.#felix.storeInSync();
@@ -122,6 +163,7 @@ export class ResourceFeed implements StoreListener {
   #take(key: string, resource: AnyResource | undefined): void {
     const id = parseResourceKey(key);
     if (id === undefined) return;
+    this.updates.set(id.kind, (this.updates.get(id.kind) ?? 0) + 1);
     const { calculation } = this.#felix;
     switch (id.kind as KindName) {
       case 'Node':

@@ -108,6 +108,8 @@ export interface Presence {
 
 /** Under which hosts say that their agents live: `/presence/NODE`. Not a resource, and never copied to another store. */
 export const PRESENCE_PREFIX = '/presence/';
+/** Under which agents tell how policies stand on their nodes: `/status/policies/NODE`. Likewise no resource, and never copied. */
+export const STATUS_PREFIX = '/status/policies/';
 
 /** The world's error: the store could not do its work. `code` tells what the caller can do about it. */
 export class StoreError extends Error {

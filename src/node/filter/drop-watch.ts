@@ -6,10 +6,9 @@
  * so a packet that an older rule has logged may stay without a name.
  */
 
-import { logPrefix, NFLOG_GROUP } from '../../felix/dataplane/filter/log-prefix.ts';
+import { logPrefix } from '../../felix/dataplane/filter/log-prefix.ts';
 import type { FilterProgram, Rule } from '../../felix/dataplane/filter/program.ts';
 import type { LoggedPacket, NflogSocket } from '../../kernel/nflog-socket.ts';
-import { openNflogSocket } from '../../kernel/nflog-socket.ts';
 import type { Ip } from '../../net/ip.ts';
 import { formatIp } from '../../net/ip.ts';
 import type { IfIndex } from '../../net/kernel-objects.ts';
@@ -20,6 +19,8 @@ export interface DropWatchOptions {
   readonly deviceName: (index: IfIndex) => string | undefined;
   /** "default/a1" for the address of a container, wherever in the network it is. */
   readonly workloadAt: (address: Ip) => string | undefined;
+  /** Listens to the groups of the rules' logging. Throws KernelError. */
+  readonly listen: (onPackets: (packets: readonly LoggedPacket[], lost: number) => void) => NflogSocket;
 }
 
 /** So many people look at one host at once; each costs a copy of every packet. */
@@ -41,9 +42,7 @@ export class DropWatch {
   /** Calls back until the returned function is called; undefined when too many watch already. Throws KernelError. */
   watch(listener: DropListener): (() => void) | undefined {
     if (this.#listeners.size >= WATCHERS_MAX) return undefined;
-    this.#socket ??= openNflogSocket(undefined, Object.values(NFLOG_GROUP), (packets, lost) =>
-      this.#tell(packets, lost),
-    );
+    this.#socket ??= this.#options.listen((packets, lost) => this.#tell(packets, lost));
     this.#listeners.add(listener);
     return () => {
       this.#listeners.delete(listener);

@@ -24,7 +24,15 @@ export interface FilterBackend {
   apply(program: FilterProgram, changes: ProgramChanges | undefined): number;
   /** Counts by rule of the chains that are asked for, in the order of the program's rules; of all when undefined. Throws KernelError. */
   counts(program: FilterProgram, chains?: ReadonlySet<ChainKey>): ReadonlyMap<ChainKey, readonly RuleCount[]>;
-  /** Removes all that is ours, whoever made it; others' rules stay. Throws KernelError. */
-  remove(): void;
+  /**
+   * Calls back whenever somebody else has changed what is ours, with who it was as far as is known: "nft (process 4711)".
+   * Never where the kernel does not tell. There is one watcher, the last.
+   */
+  watch(onForeignChange: (by: string) => void): void;
+  /**
+   * Removes all that is ours, whoever made it; others' rules stay, and what the backend in force uses, too: `inForce` is the
+   * identity of that. Throws KernelError.
+   */
+  remove(inForce: string): void;
   close(): void;
 }

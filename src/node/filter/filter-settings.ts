@@ -17,7 +17,7 @@ import type { BackendKind } from './backend-choice.ts';
 /**
  * On a FelixConfiguration: "false" keeps Calico's behaviour, where a connection outlives the policy that allowed it.
  */
-export const CUT_CONNECTIONS_ANNOTATION = 'muslin.io/cut-connections';
+const CUT_CONNECTIONS_ANNOTATION = 'muslin.io/cut-connections';
 
 export function filterSettings(
   { felix, annotations }: FelixOnNode,

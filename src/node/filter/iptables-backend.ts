@@ -38,9 +38,13 @@ export function iptablesBackend(iptables: Iptables, insertMode: 'insert' | 'appe
     title: `iptables, ${iptables.variant} variant (${iptables.version})`,
     apply,
     counts: (program, keys) => countsOf(planner, iptables, program, keys),
-    remove: () => {
+    watch: () => undefined, // the old interface tells nobody, and the tables are shared with everybody
+    remove: (inForce) => {
       try {
-        iptables.run(removalPlan(listing()).steps);
+        const there = listing();
+        // Both variants use the same sets.
+        const sets = inForce.startsWith('iptables-') ? '' : there.sets;
+        iptables.run(removalPlan({ ...there, sets }).steps);
       } catch (error) {
         throw worldError(error);
       }

@@ -1,42 +1,93 @@
 /**
  * The packet filter in nftables: the table `inet muslin`, which is ours alone.
  *
- * Each change is one nftables transaction: it happens whole or not at all. A table that cannot be read, or in which
- * something stands that is not of our making, is made anew in one transaction.
+ * Each change is one nftables transaction: it happens whole or not at all. Where only members of sets come and go, as they do
+ * with every container, the kernel is told directly, at the cost of the change; all else is nft's text, at the cost of
+ * the table. A table that cannot be read, or in which something stands that is not of our making, is made anew in one
+ * transaction. The kernel tells when somebody else changes the table.
  */
-import type { Chain, ChainKey, FilterProgram } from '../../felix/dataplane/filter/program.ts';
+import type { Chain, ChainKey, FilterProgram, ProgramChanges } from '../../felix/dataplane/filter/program.ts';
 import { readCounts, ruleCounts } from '../../felix/dataplane/nftables/counts.ts';
 import { ListingUnreadable } from '../../felix/dataplane/nftables/listing.ts';
-import { NFT_TABLE, nftChainName } from '../../felix/dataplane/nftables/names.ts';
-import { planChanges, planFilter } from '../../felix/dataplane/nftables/plan.ts';
-import { removalScript } from '../../felix/dataplane/nftables/script.ts';
+import { NFT_TABLE, NFT_TABLE_NAME, nftChainName } from '../../felix/dataplane/nftables/names.ts';
+import { memberChanges, planChanges, planFilter } from '../../felix/dataplane/nftables/plan.ts';
+import { type FilterPlan, removalScript, sleepScript } from '../../felix/dataplane/nftables/script.ts';
 import { KernelError } from '../../kernel/kernel.ts';
 import type { Nft } from '../../kernel/nft.ts';
+import { openNft } from '../../kernel/nft.ts';
+import { ELEMENTS_IN_TRANSACTION_MAX, type NftElements, openNftElements } from '../../kernel/nft-elements.ts';
+import { openNftEvents } from '../../kernel/nft-events.ts';
 import type { FilterBackend, RuleCount } from './filter-backend.ts';
 
 /** More chains than this are read by listing the whole table, which is little slower: nft looks through all chains for one. */
 const CHAINS_ONE_BY_ONE_MAX = 8;
 
-/** Takes `nft` over. */
-export function nftablesBackend(nft: Nft): FilterBackend {
-  return {
-    identity: 'nftables',
-    title: 'nftables',
-    apply: (program, changes) => {
-      const plan = changes === undefined ? planAnew(nft, program) : planChanges(changes);
-      if (plan.changes > 0) nft.run(plan.script);
-      return plan.changes;
-    },
-    counts: (program, keys) => {
-      const chains = [...program.chains].filter(([key]) => keys?.has(key) ?? true);
-      return chains.length > CHAINS_ONE_BY_ONE_MAX ? countsOfAll(nft, chains) : countsOfEach(nft, chains);
-    },
-    remove: () => nft.run(removalScript()),
-    close: () => nft.close(),
+/** In the namespace at a path, or in the thread's own. Throws KernelError where nftables cannot work, with what is missing. */
+export function openNftablesBackend(namespacePath?: string): FilterBackend {
+  const closers: (() => void)[] = [];
+  const opened = <Opened extends { close(): void }>(each: Opened): Opened => {
+    closers.push(() => each.close());
+    return each;
   };
+  const close = (): void => {
+    for (const each of closers.splice(0)) each();
+  };
+  let tell = (_by: string): void => undefined;
+  try {
+    const nft = opened(openNft(namespacePath));
+    const elements = opened(openNftElements(namespacePath));
+    const events = opened(openNftEvents(namespacePath, NFT_TABLE_NAME, (by) => tell(by)));
+    const run = ({ script, changes }: FilterPlan): number => {
+      if (changes > 0) events.own(() => nft.run(script));
+      return changes;
+    };
+    const readAndRun = (program: FilterProgram): number => {
+      events.forget();
+      return run(planAnew(nft, program));
+    };
+    return {
+      identity: 'nftables',
+      title: 'nftables',
+      apply: (program, changes) => {
+        if (changes === undefined) return readAndRun(program);
+        return events.own(() => changeMembers(elements, changes)) ?? run(planChanges(changes));
+      },
+      counts: (program, keys) => {
+        const chains = [...program.chains].filter(([key]) => keys?.has(key) ?? true);
+        return chains.length > CHAINS_ONE_BY_ONE_MAX ? countsOfAll(nft, chains) : countsOfEach(nft, chains);
+      },
+      watch: (onForeignChange) => {
+        tell = onForeignChange;
+      },
+      remove: () =>
+        events.own(() => {
+          nft.run(sleepScript());
+          nft.run(removalScript());
+        }),
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }
 
-function planAnew(nft: Nft, program: FilterProgram): ReturnType<typeof planFilter> {
+/** How many members were changed; undefined where that is not all there is to change, or cannot be done so: nothing was. */
+function changeMembers(elements: NftElements, changes: ProgramChanges): number | undefined {
+  const members = memberChanges(changes);
+  const count = members?.reduce((sum, { removed, added }) => sum + removed.length + added.length, 0) ?? 0;
+  if (members === undefined || count > ELEMENTS_IN_TRANSACTION_MAX) return undefined;
+  try {
+    elements.change(NFT_TABLE_NAME, members);
+    return count;
+  } catch (error) {
+    // A set is new; if it is something else that is missing, nft will be refused, too.
+    if (error instanceof KernelError && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function planAnew(nft: Nft, program: FilterProgram): FilterPlan {
   try {
     return planFilter(program, nft.listTable(NFT_TABLE));
   } catch (error) {

@@ -13,11 +13,11 @@ import { nftSupport, openNft } from '../../kernel/nft.ts';
 import type { BackendChoice } from './backend-choice.ts';
 import type { FilterBackend } from './filter-backend.ts';
 import { iptablesBackend } from './iptables-backend.ts';
-import { nftablesBackend } from './nftables-backend.ts';
+import { openNftablesBackend } from './nftables-backend.ts';
 
 /** Throws KernelError where it cannot work, with what is missing. */
 export function openFilterBackend(choice: BackendChoice, namespacePath?: string): FilterBackend {
-  if (choice.kind === 'nftables') return nftablesBackend(openNft(namespacePath));
+  if (choice.kind === 'nftables') return openNftablesBackend(namespacePath);
   const iptables = openIptables({
     namespacePath,
     variant: choice.variant ?? 'auto',
@@ -49,19 +49,19 @@ export function openGuard(): Nft | undefined {
   }
 }
 
-const CHOICES: Readonly<Record<string, Pick<BackendChoice, 'kind' | 'variant'>>> = {
-  nftables: { kind: 'nftables', variant: undefined },
-  'iptables-legacy': { kind: 'iptables', variant: 'legacy' },
-  'iptables-nft': { kind: 'iptables', variant: 'nft' },
-};
+const CHOICES: ReadonlyMap<string, Pick<BackendChoice, 'kind' | 'variant'>> = new Map([
+  ['nftables', { kind: 'nftables', variant: undefined }],
+  ['iptables-legacy', { kind: 'iptables', variant: 'legacy' }],
+  ['iptables-nft', { kind: 'iptables', variant: 'nft' }],
+]);
 
 /** The backends that are written down in `path`, opened; those that are here no more have nothing to be cleared. */
 export function openLeftovers(path: string): FilterBackend[] {
   return recorded(path).flatMap((identity) => {
-    const choice = CHOICES[identity];
+    const choice = CHOICES.get(identity);
     if (choice === undefined) return [];
     try {
-      return [openFilterBackend({ ...choice, insertMode: 'insert', why: '' })];
+      return [openFilterBackend({ ...choice, insertMode: 'insert', refreshMs: undefined, why: '' })];
     } catch (error) {
       if (error instanceof KernelError) return [];
       throw error;

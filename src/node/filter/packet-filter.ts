@@ -3,9 +3,9 @@
  *
  *   changes ─► FilterBuilder ─► program, its changes ─► backend (nftables | iptables) ─► kernel
  *
- * The kernel is read only when there is reason to distrust it (at start, at each full reading, after a failure, in a backend
- * that is new); between, what was last applied is taken to be there. While the last try has failed the filter is not in
- * force, and Felix brings no device up.
+ * The kernel is read only when there is reason to distrust it (at start, when somebody else has changed the rules, now and then
+ * since not every backend tells of that, after a failure, in a backend that is new); between, what was last applied is
+ * taken to be there. While the last try has failed the filter is not in force, and Felix brings no device up.
  * Another backend is put in force beside the old one before that is taken away, so that there is no moment without rules: a
  * packet that both let through is let through.
  */
@@ -13,18 +13,19 @@ import type { ChangedDevices } from '../../felix/dataplane/connections.ts';
 import { FilterBuilder } from '../../felix/dataplane/filter/builder.ts';
 import { deviceOfChain } from '../../felix/dataplane/filter/chain-names.ts';
 import type { HostDevice } from '../../felix/dataplane/filter/host-devices.ts';
-import type { ChainKey, FilterProgram, ProgramChanges, Refusal } from '../../felix/dataplane/filter/program.ts';
+import type { Chain, ChainKey, FilterProgram, ProgramChanges, Refusal } from '../../felix/dataplane/filter/program.ts';
 import { IPTABLES_DIALECT, NFTABLES_DIALECT } from '../../felix/dataplane/filter/program.ts';
 import type { DesiredChanges } from '../../felix/desired/desired.ts';
 import type { FilterSettings } from '../../felix/desired/filter-settings.ts';
 import { FILTER_SETTINGS_DEFAULTS } from '../../felix/desired/filter-settings.ts';
 import type { DesiredPolicy, PolicyId } from '../../felix/desired/policy.ts';
 import { KernelError } from '../../kernel/kernel.ts';
-import { wallClockNow } from '../../lib/clock.ts';
+import { after, earlier, type Instant, instant, monotonicNow, wallClockNow } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { setOrDelete } from '../../lib/set-or-delete.ts';
-import type { BackendChoice } from './backend-choice.ts';
+import type { BackendChoice, BackendKind } from './backend-choice.ts';
 import type { FilterBackend, RuleCount } from './filter-backend.ts';
+import { RepairPace } from './repair-pace.ts';
 
 const DIALECTS = { nftables: NFTABLES_DIALECT, iptables: IPTABLES_DIALECT } as const;
 
@@ -48,12 +49,23 @@ export class PacketFilter {
   #backend: FilterBackend | undefined;
   /** Backends that still have rules in force, until another one has. */
   #retiring: FilterBackend[] = [];
+  /** How often the kernel's rules were changed, could not be, and were read. */
+  readonly work = { changes: 0, failures: 0, readings: 0 };
   #isKnown = false;
+  /** When the kernel's rules were last read. */
+  #readAt = instant(0);
+  readonly #pace = new RepairPace();
+  /** Somebody else has changed the rules; from then on they may be repaired. */
+  #repairAt: Instant | undefined;
+  #foreigner = '';
+  #onForeignChange = (): void => undefined;
   #dirty = true;
   #error: string | undefined;
   readonly #policies = new Map<PolicyId, DesiredPolicy>();
   /** When chains last changed, by the wall clock; what is older than this process has its start. */
   readonly #since = new Map<ChainKey, number>();
+  /** Chains that have changed since rules were last applied. */
+  readonly #unapplied = new Map<ChainKey, Chain | undefined>();
   #firstApplied: number | undefined;
   #settings = FILTER_SETTINGS_DEFAULTS;
   #refused: ReadonlyMap<string, string> = new Map();
@@ -89,6 +101,10 @@ export class PacketFilter {
   /** Since when a chain is as it is, in milliseconds since 1970; undefined when it is not in force. */
   since(chain: ChainKey): number | undefined {
     return this.inForce && this.program.chains.has(chain) ? (this.#since.get(chain) ?? this.#firstApplied) : undefined;
+  }
+
+  get backendKind(): BackendKind | undefined {
+    return this.#choice?.kind;
   }
 
   /** Which backend is in force or about to be, and why that one. */
@@ -144,22 +160,46 @@ export class PacketFilter {
     this.#dirty = true;
   }
 
+  /** Calls back when somebody else has changed the rules: then `nextReading` is to be asked again. */
+  watch(onForeignChange: () => void): void {
+    this.#onForeignChange = onForeignChange;
+  }
+
+  /** What somebody else has done to the rules, as long as it is not repaired; undefined when nothing. */
+  get foreignChange(): string | undefined {
+    return this.#repairAt === undefined ? undefined : `somebody else keeps changing the rules: ${this.#foreigner}`;
+  }
+
+  /** When `apply` will read the kernel's rules although nothing else is to be changed; undefined where none is due ever. */
+  nextReading(): Instant | undefined {
+    if (!this.#isKnown) return undefined;
+    const refreshMs = this.#choice?.refreshMs;
+    return earlier(this.#repairAt, refreshMs === undefined ? undefined : after(this.#readAt, refreshMs));
+  }
+
   /** Brings the kernel's rules up to date; a refusal is kept in `error` and tried again by the next call. */
   apply(): void {
+    const due = this.nextReading();
+    if (due !== undefined && due <= monotonicNow()) this.distrust();
     if (!this.#dirty || this.#choice === undefined) return;
     try {
       this.#backend ??= this.#openBackend(this.#choice);
       const taken = this.#builder.takeChanges();
+      for (const [key, chain] of taken.chains) this.#unapplied.set(key, chain);
       const changes = this.#isKnown ? taken : undefined;
-      const changed = this.#backend.apply(this.#builder.program, changes);
+      const changed =
+        changes === undefined ? this.#readAndApply(this.#backend) : this.#backend.apply(this.#builder.program, changes);
       if (changed > 0) this.#log.debug('packet filter changed', { changes: changed });
+      if (changed > 0) this.work.changes += 1;
+      if (changes === undefined) this.work.readings += 1;
       this.#isKnown = true;
       this.#dirty = false;
       this.#error = undefined;
       this.#retire();
-      if (changed > 0) this.#noteApplied(taken, changes);
+      this.#noteApplied(changed, changes);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
+      this.work.failures += 1;
       this.#isKnown = false;
       if (this.#error !== error.message) this.#log.error('packet filter not applied', { error: error.message });
       this.#error = error.message;
@@ -176,21 +216,46 @@ export class PacketFilter {
     for (const backend of this.#retiring) backend.close();
   }
 
+  #readAndApply(backend: FilterBackend): number {
+    const began = monotonicNow();
+    const repairs = this.#repairAt !== undefined;
+    this.#repairAt = undefined; // what is changed from now on is told again
+    const changed = backend.apply(this.#builder.program, undefined);
+    this.#readAt = monotonicNow();
+    if (repairs) this.#pace.repaired(began, this.#readAt);
+    return changed;
+  }
+
+  #noteForeignChange(by: string): void {
+    if (this.#repairAt !== undefined) return; // will be repaired with the one before
+    const now = monotonicNow();
+    this.#repairAt = this.#pace.mayBegin(now);
+    this.#foreigner = by;
+    const waitMs = Math.round(this.#repairAt - now);
+    this.#log.warn('somebody else has changed the packet filter, repairing it', { by, ...(waitMs > 0 && { waitMs }) });
+    this.#onForeignChange();
+  }
+
   #openBackend(choice: BackendChoice): FilterBackend {
     if (this.#firstApplied === undefined && this.#retiring.length === 0) this.#retiring = this.#options.openLeftovers();
     const backend = this.#options.openBackend(choice);
+    backend.watch((by) => {
+      if (backend === this.#backend) this.#noteForeignChange(by);
+    });
     this.#options.onBackends([...new Set([backend, ...this.#retiring].map(({ identity }) => identity))]);
     return backend;
   }
 
-  #noteApplied(taken: ProgramChanges, changes: ProgramChanges | undefined): void {
+  /** An earlier process may have left all as it is to be, so that nothing was changed. */
+  #noteApplied(changed: number, changes: ProgramChanges | undefined): void {
     const now = wallClockNow();
     const devices = changes === undefined ? 'all' : this.#changedDevices(changes);
     const isFirst = this.#firstApplied === undefined;
     this.#firstApplied ??= now;
-    const chains = isFirst ? this.program.chains : taken.chains;
+    const chains = isFirst ? this.program.chains : this.#unapplied;
     for (const [key, chain] of chains) setOrDelete(this.#since, key, chain && now);
-    if (devices === 'all' || devices.size > 0) this.#options.onApplied(devices);
+    this.#unapplied.clear();
+    if (changed > 0 && (devices === 'all' || devices.size > 0)) this.#options.onApplied(devices);
   }
 
   /** A container that is new has no connections yet; what is not a container's own chain may be anybody's. */
@@ -208,13 +273,14 @@ export class PacketFilter {
 
   /** Only called while another backend is in force. One that cannot be removed now is tried again at the next change. */
   #retire(): void {
-    if (this.#retiring.length === 0 || this.#backend === undefined) return;
+    const inForce = this.#backend;
+    if (this.#retiring.length === 0 || inForce === undefined) return;
     this.#retiring = this.#retiring.filter((backend) => {
       try {
-        if (backend.identity !== this.#backend?.identity) backend.remove();
+        if (backend.identity !== inForce.identity) backend.remove(inForce.identity);
         backend.close();
-        if (backend.identity !== this.#backend?.identity)
-          this.#log.info('packet filter switched', { to: this.#backend?.title, removed: backend.title });
+        if (backend.identity !== inForce.identity)
+          this.#log.info('packet filter switched', { to: inForce.title, removed: backend.title });
         return false;
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
@@ -222,7 +288,7 @@ export class PacketFilter {
         return true;
       }
     });
-    this.#options.onBackends([this.#backend, ...this.#retiring].map(({ identity }) => identity));
+    this.#options.onBackends([inForce, ...this.#retiring].map(({ identity }) => identity));
   }
 
   #noteRefusals(): void {

@@ -42,43 +42,49 @@ export function policyControl(options: PolicyControlOptions): PolicyControl {
       return found.map((endpoint) => summaryOf(options, endpoint));
     },
     denials,
-    policies: () => policyViews(options),
+    policies: () => policyViews(options, true),
     watchDrops: (listener: DropListener) => drops.watch(listener),
   };
 
   function denials(): DenialView[] {
     const workloads = new Map(endpoints().map(({ id, deviceName }) => [deviceName, options.workloadOf(id)]));
     const { program, settings } = filter;
-    return denialViews(program, readCounts(filter, undefined), settings.marks, (device) => workloads.get(device));
+    return denialViews(program, readCounts(filter, undefined) ?? new Map(), settings.marks, (device) =>
+      workloads.get(device),
+    );
   }
+}
 
-  function policyViews({ revisionOf }: PolicyControlOptions): PolicyView[] {
-    const hits = hitsByPolicy(filter.program, readCounts(filter, undefined));
-    const users = usersOf(endpoints());
-    const chains = chainsByPolicy(filter.program);
-    return [...filter.policies.values()].map((policy): PolicyView => {
-      const { id, tier, staged, selector, provenance } = policy;
-      const own = staged ? undefined : (hits.get(id) ?? new Map<string, number>());
-      const since = (chains.get(id) ?? []).map((key) => filter.since(key) ?? 0);
-      return {
-        ...{ policy: id, tier, staged, selector },
-        endpoints: users.get(id) ?? 0,
-        revision: filter.inForce ? revisionOf(id) : undefined,
-        since: since.length === 0 ? undefined : dateText(Math.max(...since)),
-        error: filter.inForce ? '' : (filter.error ?? 'not applied yet'),
-        file: provenance.source,
-        ingress: ruleHits(policy.ingress, 'ingress', own),
-        egress: ruleHits(policy.egress, 'egress', own),
-      };
-    });
-  }
+/** The policies that are in use here; counters are read only for `withHits`. */
+export function policyViews(options: PolicyControlOptions, withHits: boolean): PolicyView[] {
+  const { filter, endpoints, revisionOf } = options;
+  const counts = withHits ? readCounts(filter, undefined) : undefined;
+  const hits = counts && hitsByPolicy(filter.program, counts);
+  const users = usersOf(endpoints());
+  const chains = chainsByPolicy(filter.program);
+  return [...filter.policies.values()].map((policy): PolicyView => {
+    const { id, tier, staged, selector, provenance } = policy;
+    const own = staged ? undefined : hits && (hits.get(id) ?? new Map<string, number>());
+    const since = (chains.get(id) ?? []).map((key) => filter.since(key) ?? 0);
+    return {
+      ...{ policy: id, tier, staged, selector },
+      endpoints: users.get(id) ?? 0,
+      revision: filter.inForce ? revisionOf(id) : undefined,
+      since: since.length === 0 ? undefined : dateText(Math.max(...since)),
+      error: filter.inForce ? '' : (filter.error ?? 'not applied yet'),
+      file: provenance.source,
+      ingress: ruleHits(policy.ingress, 'ingress', own),
+      egress: ruleHits(policy.egress, 'egress', own),
+    };
+  });
 }
 
 function endpointView(options: PolicyControlOptions, endpoint: DesiredEndpoint): EndpointView {
   const { filter } = options;
   const { program, settings } = filter;
   const [to, from] = [toWorkloadChainName(endpoint.deviceName), fromWorkloadChainName(endpoint.deviceName)];
-  const counts = readCounts(filter, new Set([...chainsBehind(program, to), ...chainsBehind(program, from)]));
+  const counts =
+    readCounts(filter, new Set([...chainsBehind(program, to), ...chainsBehind(program, from)])) ?? new Map();
   const since = [to, from].map((name) => filter.since(chainKey({ table: 'filter', name })) ?? 0);
   const staged = policiesOf(endpoint).filter((id) => filter.policies.get(id)?.staged === true);
   return {
@@ -140,12 +146,12 @@ function usersOf(endpoints: readonly DesiredEndpoint[]): Map<PolicyId, number> {
   return users;
 }
 
-function readCounts(filter: PacketFilter, chains: ReadonlySet<ChainKey> | undefined): Counts {
+function readCounts(filter: PacketFilter, chains: ReadonlySet<ChainKey> | undefined): Counts | undefined {
   try {
     return filter.counts(chains);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
-    return new Map();
+    return undefined;
   }
 }
 

@@ -118,8 +118,11 @@ export function chainsByPolicy(program: FilterProgram): Map<string, ChainKey[]> 
   return chains;
 }
 
-/** Packets by rule of each policy: "ingress 0", "egress 2". */
-export function hitsByPolicy(program: FilterProgram, counts: Counts): Map<string, Map<string, number>> {
+/** Packets by rule: "ingress 0", "egress 2". */
+type Hits = ReadonlyMap<string, number>;
+
+/** What the rules of each policy have met, for every policy that has a chain whose counters are known. */
+export function hitsByPolicy(program: FilterProgram, counts: Counts): Map<string, Hits> {
   const hits = new Map<string, Map<string, number>>();
   for (const [key, counted] of counts) {
     for (const [index, { origin }] of (program.chains.get(key)?.rules ?? []).entries()) {
@@ -137,7 +140,7 @@ export function hitsByPolicy(program: FilterProgram, counts: Counts): Map<string
 export function ruleHits(
   rules: readonly DesiredRule[],
   direction: 'ingress' | 'egress',
-  hits: ReadonlyMap<string, number> | undefined,
+  hits: Hits | undefined,
 ): RuleHits[] {
   return rules.map(({ action, provenance }, index) => ({
     action,

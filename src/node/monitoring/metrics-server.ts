@@ -17,6 +17,7 @@ import type { PeerName } from '../../bgp/contract.ts';
 import { wallClockNow } from '../../lib/clock.ts';
 import type { BgpControl, Readiness } from '../control-api.ts';
 import { VERSION } from '../version.ts';
+import type { FelixNumbers } from './felix-metrics.ts';
 import type { ProcessNumbers } from './metrics-table.ts';
 import { metricsPage } from './metrics-table.ts';
 import { METRICS_CONTENT_TYPE } from './metrics-text.ts';
@@ -42,6 +43,8 @@ export interface MetricsTls {
 export interface MetricsSource {
   readonly readiness: () => Readiness;
   readonly bgp: Pick<BgpControl, 'status' | 'peers' | 'neighbor' | 'sizes'>;
+  /** Undefined for a speaker that runs alone. */
+  readonly felix?: (() => FelixNumbers) | undefined;
 }
 
 export interface MetricsServer {
@@ -132,10 +135,10 @@ function replyTo(source: MetricsSource, lag: Lag, method: string, path: string |
   }
 }
 
-function page({ readiness, bgp }: MetricsSource, lag: Lag): string {
+function page({ readiness, bgp, felix }: MetricsSource, lag: Lag): string {
   const neighbors = bgp.peers().flatMap(({ address }) => bgp.neighbor(address as PeerName) ?? []); // the speaker's own name
   const measured = { version: VERSION, readiness: readiness(), bgp: bgp.status(), sizes: bgp.sizes(), neighbors };
-  return metricsPage({ ...measured, process: processNumbers(lag) });
+  return metricsPage({ ...measured, felix: felix?.(), process: processNumbers(lag) });
 }
 
 function processNumbers(lag: Lag): ProcessNumbers {

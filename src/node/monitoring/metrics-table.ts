@@ -2,13 +2,15 @@
  * What is measured: one table, a row for each metric, from which the page, and the check of docs/metrics.md, are made.
  *
  * Numbers are taken from the speaker's views when somebody asks, so that measuring costs nothing in between. Each peer adds a
- * fixed number of lines and nothing else adds any, so the page is bounded by the peers. Names are in base units.
+ * fixed number of lines, policies at most a fixed number of their own, so the page is bounded by the peers. Names are in base units.
  *
  * Called by metrics-server.ts.
  */
 import type { SessionState } from '../../bgp/contract.ts';
 import type { MessageCounts, NeighborView, TableSizes } from '../../bgp/observe/views.ts';
 import type { BgpStatus, Readiness } from '../control-api.ts';
+import type { FelixNumbers } from './felix-metrics.ts';
+import { FELIX_ROWS } from './felix-metrics.ts';
 import type { Labels, MetricFamily, Sample } from './metrics-text.ts';
 import { familyText } from './metrics-text.ts';
 
@@ -18,6 +20,8 @@ export interface Measured {
   readonly bgp: BgpStatus;
   readonly sizes: TableSizes;
   readonly neighbors: readonly NeighborView[];
+  /** Undefined for a speaker that runs alone. */
+  readonly felix: FelixNumbers | undefined;
   readonly process: ProcessNumbers;
 }
 
@@ -242,7 +246,11 @@ const PROCESS_ROWS: readonly MetricRow[] = [
   }),
 ];
 
-export const METRICS: readonly MetricRow[] = [...BGP_ROWS, ...PROCESS_ROWS];
+const POLICY_ROWS: readonly MetricRow[] = FELIX_ROWS.map((row) => {
+  return { ...row, samples: ({ felix }) => (felix === undefined ? [] : row.samples(felix)) };
+});
+
+export const METRICS: readonly MetricRow[] = [...BGP_ROWS, ...POLICY_ROWS, ...PROCESS_ROWS];
 
 /** The page as Prometheus reads it. */
 export function metricsPage(measured: Measured): string {

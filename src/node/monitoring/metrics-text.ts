@@ -10,8 +10,8 @@ export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 export interface MetricFamily {
   readonly name: string;
-  /** A counter only goes up and begins again at 0 with the process; a gauge is how things are now. */
-  readonly type: 'counter' | 'gauge';
+  /** A counter only goes up and begins again at 0 with the process; a gauge is how things are now; a summary is a sum and a count. */
+  readonly type: 'counter' | 'gauge' | 'summary';
   /** One sentence for people. */
   readonly help: string;
 }
@@ -19,6 +19,8 @@ export interface MetricFamily {
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Sample {
+  /** Of a summary: "_sum", "_count". */
+  readonly suffix?: '_sum' | '_count';
   readonly labels: Labels;
   readonly value: number;
 }
@@ -26,7 +28,9 @@ export interface Sample {
 /** One family with its samples; nothing when there are none. */
 export function familyText({ name, type, help }: MetricFamily, samples: readonly Sample[]): string {
   if (samples.length === 0) return '';
-  const lines = samples.map(({ labels, value }) => `${name}${labelsText(labels)} ${valueText(value)}\n`);
+  const lines = samples.map(
+    ({ suffix = '', labels, value }) => `${name}${suffix}${labelsText(labels)} ${valueText(value)}\n`,
+  );
   return `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n${lines.join('')}`;
 }
 

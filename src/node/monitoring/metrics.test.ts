@@ -12,7 +12,10 @@ import { seededRandom } from '../../lib/prng.ts';
 import type { FelixConfiguration, FelixConfigurationSpec } from '../../model/felix-configuration.ts';
 import type { Node } from '../../model/node.ts';
 import { fakeBgp, neighborView } from '../bgp/bgp-control.suite.ts';
+import type { DenialView } from '../control-api.ts';
 import { felixOnNode } from '../felix-layers.ts';
+import type { FelixNumbers } from './felix-metrics.ts';
+import { deniedBy } from './felix-numbers.ts';
 import { metricsPlace } from './metrics-place.ts';
 import { startMetricsServer } from './metrics-server.ts';
 import { METRICS, type Measured, metricsPage } from './metrics-table.ts';
@@ -25,12 +28,44 @@ const NEIGHBORS = [
 ];
 const BGP = fakeBgp({ neighbors: NEIGHBORS });
 
+const DENIED: DenialView = {
+  owner: { kind: 'policy', name: 'NetworkPolicy shop/db', tier: 'default', direction: 'ingress', index: 0 },
+  file: undefined,
+  chain: 'cali-pi-np/shop/db',
+  workload: undefined,
+  packets: 3,
+  bytes: 180,
+};
+const TIER_END = { kind: 'tier-end', name: 'default', tier: 'default', direction: 'egress', index: undefined } as const;
+
+const FELIX: FelixNumbers = {
+  endpoints: 2,
+  policies: 3,
+  selectors: 4,
+  cluster: { hosts: 5, hostEndpoints: 1, policies: 6, profiles: 7, tiers: 8, workloadEndpoints: 9 },
+  labelIndex: { endpoints: 10, selectors: 11 },
+  updates: new Map([['WorkloadEndpoint', 12]]),
+  store: 'in sync',
+  resyncs: 1,
+  passes: { count: 4, seconds: 0.5, failures: 2 },
+  filter: {
+    ...{ kind: 'nftables', tables: [{ table: 'filter', chains: 20, rules: 100 }], sets: 6 },
+    ...{ changes: 7, failures: 1, readings: 2 },
+  },
+  denied: deniedBy([
+    DENIED,
+    { ...DENIED, owner: { ...DENIED.owner, index: 1 }, packets: 2 },
+    { ...DENIED, owner: TIER_END, packets: 1 },
+  ]),
+};
+
 const MEASURED: Measured = {
   version: '1.2.3',
   readiness: { ready: true, reasons: [] },
   bgp: BGP.status(),
   sizes: { prefixes: 5, paths: 7, attributeSets: 2 },
   neighbors: NEIGHBORS,
+  felix: FELIX,
   process: {
     startedAtSeconds: 1_700_000_000,
     cpuSeconds: 1.5,
@@ -65,6 +100,16 @@ for (const line of [
   'muslin_bgp_peer_flaps_total{peer="10.0.0.2"} 1',
   'muslin_event_loop_lag_seconds{quantile="0.99"} 0.01',
   'process_cpu_seconds_total 1.5',
+  'felix_active_local_endpoints 2',
+  'felix_cluster_num_workload_endpoints 9',
+  'felix_calc_graph_updates_processed{type="WorkloadEndpoint"} 12',
+  'felix_resync_state 3',
+  'felix_int_dataplane_apply_time_seconds_sum 0.5',
+  'felix_int_dataplane_apply_time_seconds_count 4',
+  'felix_nft_rules{table="filter"} 100',
+  'felix_nft_list_calls 2',
+  'muslin_policy_denied_packets_total{tier="default",policy="NetworkPolicy shop/db",direction="ingress"} 5',
+  'muslin_policy_denied_packets_total{tier="default",policy="tier-end default",direction="egress"} 1',
 ]) {
   test(`the page says ${line}`, () => assert.ok(PAGE.split('\n').includes(line), PAGE));
 }
@@ -78,14 +123,16 @@ test('every line is of the format, each family stands once and together, counter
   for (const line of PAGE.trimEnd().split('\n')) {
     const [, family] = /^# HELP ([a-z0-9_]+) [A-Z0-9].*\.$/.exec(line) ?? [];
     if (family !== undefined) families.push(family);
-    else if (line.startsWith('#')) assert.match(line, new RegExp(`^# TYPE ${families.at(-1)} (counter|gauge)$`));
+    else if (line.startsWith('#'))
+      assert.match(line, new RegExp(`^# TYPE ${families.at(-1)} (counter|gauge|summary)$`));
     else {
       assert.match(line, SAMPLE);
-      assert.match(line, new RegExp(`^${families.at(-1)}[ {]`));
+      assert.match(line, new RegExp(`^${families.at(-1)}(_sum|_count)?[ {]`));
     }
   }
   assert.equal(new Set(families).size, families.length);
-  for (const { name, type } of METRICS) assert.equal(name.endsWith('_total'), type === 'counter', name);
+  const ours = METRICS.filter(({ name }) => !name.startsWith('felix_')); // Calico's names stay as they are
+  for (const { name, type } of ours) assert.equal(name.endsWith('_total'), type === 'counter', name);
 });
 
 test('each family has the labels that its row says', () => {
@@ -103,6 +150,15 @@ test('a family without samples is not mentioned; numbers without end are spelt a
     values.map((value) => ({ labels: {}, value })),
   );
   assert.equal(text, '# HELP a b.\n# TYPE a gauge\na NaN\na +Inf\na -Inf\n');
+});
+
+test('a speaker alone says nothing of Felix, and of two backends the one in force is told', () => {
+  assert.doesNotMatch(metricsPage({ ...MEASURED, felix: undefined }), /felix|muslin_policy/);
+  const iptables = { ...FELIX, filter: { ...FELIX.filter, kind: 'iptables' } } as const;
+  const page = metricsPage({ ...MEASURED, felix: iptables });
+  assert.match(page, /^felix_iptables_restore_errors 1$/m);
+  assert.doesNotMatch(page, /felix_nft/);
+  assert.doesNotMatch(PAGE, /felix_iptables/);
 });
 
 test('docs/metrics.md has the same metrics, in the same words', () => {

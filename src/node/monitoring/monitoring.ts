@@ -12,6 +12,7 @@ import type { Ip } from '../../net/ip.ts';
 import { formatIp } from '../../net/ip.ts';
 import type { BgpControl, Readiness } from '../control-api.ts';
 import type { BmpStation } from './bmp-station.ts';
+import type { FelixNumbers } from './felix-metrics.ts';
 import type { MetricsPlace, MetricsServer } from './metrics-server.ts';
 
 /** A port that another process holds is looked at again this often. */
@@ -20,6 +21,8 @@ const RETRY_MS = 5_000;
 export interface MonitoringOptions {
   readonly bgp: BgpControl;
   readonly readiness: () => Readiness;
+  /** Undefined for a speaker that runs alone. */
+  readonly felix?: (() => FelixNumbers) | undefined;
   /** Who we are, for the collector's operator. */
   readonly systemName: string;
   readonly log: Log;
@@ -80,14 +83,14 @@ export class Monitoring {
     const { metrics } = this.#wish;
     const key = JSON.stringify(metrics);
     if (this.#server?.key === key) return;
-    const { log, bgp, readiness } = this.#options;
+    const { log, bgp, readiness, felix } = this.#options;
     await this.#server?.server.close();
     this.#server = undefined;
     clearTimeout(this.#retry);
     if (metrics === undefined) return;
     const { startMetricsServer } = await import('./metrics-server.ts');
     try {
-      this.#server = { key, server: await startMetricsServer(metrics, { bgp, readiness }) };
+      this.#server = { key, server: await startMetricsServer(metrics, { bgp, readiness, felix }) };
       this.#problem = '';
       log.info('metrics are served', { host: metrics.host, port: this.#server.server.port });
     } catch (error) {
