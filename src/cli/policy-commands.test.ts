@@ -269,7 +269,7 @@ const ROWS: readonly Row[] = [
   {
     words: ['policy', 'status'],
     stdout:
-      /^POLICY +TIER +NODES +ENDPOINTS +NEVER HIT +STATE\nNetworkPolicy shop\/db +default +2 +4 +1 of 2 rules +in force\nGlobalNetworkPolicy everybody +default +3 +9 +1 of 1 rule +failed on host-c; behind on host-b\nGlobalNetworkPolicy nobody +default +0 +0 +- +chooses nobody\n\nnothing heard from host-d: .*\n$/,
+      /^POLICY +TIER +NODES +ENDPOINTS +NEVER HIT +STATE\nNetworkPolicy shop\/db +default +2 +4 +1 of 2 rules +in force\nGlobalNetworkPolicy everybody +default +3 +9 +1 of 1 rule +failed on host-c; behind on host-b\nGlobalNetworkPolicy nobody +default +0 +0 +- +chooses nobody\n\nnodes tell of changes.*\nnothing heard from host-d: .*\n$/,
   },
   {
     words: ['policy', 'status', 'shop/db'],

@@ -90,8 +90,8 @@ function rulesOf(
   reported: readonly ReportedPolicy[],
 ): RuleStanding[] {
   const counts = reported.flatMap((each) => (each[direction]?.length === rules.length ? [each[direction]] : []));
-  return rules.map(({ action, provenance }, index) => {
-    const packets = counts.length === 0 ? undefined : counts.reduce((sum, each) => sum + (each[index] ?? 0), 0);
+  return rules.map(({ index, action, provenance }, position) => {
+    const packets = counts.length === 0 ? undefined : counts.reduce((sum, each) => sum + (each[position] ?? 0), 0);
     return { direction, index, action, file: provenance.source, packets };
   });
 }

@@ -27,7 +27,7 @@ import { policyStandings } from './policy-standing.ts';
 import { storeOption, withStore } from './store-option.ts';
 import { show, type ViewOptions, viewOption } from './view.ts';
 
-const COUNTED = 'packets on all nodes together, counted every reportingInterval (30s)\n';
+const FRESHNESS = 'nodes tell of changes within 10 s, and of packets every reportingInterval (30 s)\n';
 
 interface Standings {
   readonly policies: readonly PolicyStanding[];
@@ -124,11 +124,11 @@ function policiesNamed(name: string, policies: readonly PolicyStanding[]): reado
 }
 
 function overview({ policies }: Standings): string {
-  return policies.length === 0 ? 'no policies\n' : renderTable(COLUMNS, policies);
+  return policies.length === 0 ? 'no policies\n' : `${renderTable(COLUMNS, policies)}\n${FRESHNESS}`;
 }
 
 function details({ policies }: Standings): string {
-  return policies.map(detailText).join('\n');
+  return `${policies.map(detailText).join('\n')}\n${FRESHNESS}`;
 }
 
 function detailText(standing: PolicyStanding): string {
@@ -145,7 +145,7 @@ function detailText(standing: PolicyStanding): string {
   return [
     lines.map(([title, value]) => `${title.padEnd(10)}${value}\n`).join(''),
     nodes.length === 0 ? '' : `\n${renderTable(NODE_COLUMNS, nodes)}`,
-    rules.length === 0 ? '' : `\n${renderTable(RULE_COLUMNS, rules)}${COUNTED}`,
+    rules.length === 0 ? '' : `\n${renderTable(RULE_COLUMNS, rules)}`,
   ].join('');
 }
 
@@ -171,5 +171,5 @@ function stateText({ nodes, staged, leftOut }: PolicyStanding): string {
 
 function silenceText({ silentNodes }: Standings): string {
   if (silentNodes.length === 0) return '';
-  return `\nnothing heard from ${silentNodes.join(', ')}: the agent does not run, or has just begun\n`;
+  return `nothing heard from ${silentNodes.join(', ')}: the agent does not run, or has just begun\n`;
 }

@@ -78,6 +78,8 @@ export interface IcmpMatch {
 }
 
 export interface DesiredRule {
+  /** Its place in the list of the policy or profile, from 0; rules that cannot be enforced leave gaps. */
+  readonly index: number;
   readonly action: RuleAction;
   /** Undefined: both. A rule with prefixes has the family of these. */
   readonly family: Family | undefined;

@@ -142,7 +142,7 @@ export function ruleHits(
   direction: 'ingress' | 'egress',
   hits: Hits | undefined,
 ): RuleHits[] {
-  return rules.map(({ action, provenance }, index) => ({
+  return rules.map(({ index, action, provenance }) => ({
     action,
     file: provenance.source,
     packets: hits === undefined ? undefined : (hits.get(`${direction} ${index}`) ?? 0),

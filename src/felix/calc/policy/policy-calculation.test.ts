@@ -1005,4 +1005,16 @@ describe('where policy comes from', () => {
     assert.match(reasons[0] ?? '', /^ingress\[1\] is left out: it asks for HTTP/);
     assert.match(reasons[1] ?? '', /^egress\[0\] is left out: its destination is the service y\/x,/);
   });
+
+  it('keeps the place that a rule has in its resource, whatever is left out before it', () => {
+    const calculation = new Calculation('host-a');
+    const rule = { action: 'Allow', protocol: 'TCP' };
+    tell(calculation, gnp('p', { ingress: [rule, { ...rule, http: { methods: ['GET'] } }, rule] }), true);
+    tell(calculation, a, true);
+    const [policy] = [...calculation.takeChanges().policy.policies.values()];
+    assert.deepEqual(
+      policy?.ingress.map(({ index }) => index),
+      [0, 2],
+    );
+  });
 });

@@ -82,6 +82,7 @@ function resolveRule(rule: PolicyRule, context: RuleContext, index: number, need
   const protocol = stated ?? (hasNamedPort(rule.source) || hasNamedPort(rule.destination) ? TCP : undefined);
   const ends = { namespace: context.namespace, protocol, needs };
   return {
+    index,
     action: ACTIONS[rule.action],
     family,
     protocol,

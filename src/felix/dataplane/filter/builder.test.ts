@@ -40,6 +40,7 @@ const NO_END: RuleEnd = {
 
 function ruleOf(action: RuleAction, asked: Partial<DesiredRule> = {}): DesiredRule {
   return {
+    index: 0,
     action,
     family: undefined,
     protocol: undefined,
@@ -54,6 +55,7 @@ function ruleOf(action: RuleAction, asked: Partial<DesiredRule> = {}): DesiredRu
 }
 
 function policyOf(id: string, asked: Partial<DesiredPolicy> = {}): DesiredPolicy {
+  const numbered = (rules: readonly DesiredRule[] = []) => rules.map((rule, index) => ({ ...rule, index }));
   return {
     id: id as PolicyId,
     tier: 'default',
@@ -61,10 +63,10 @@ function policyOf(id: string, asked: Partial<DesiredPolicy> = {}): DesiredPolicy
     staged: false,
     stage: 'normal',
     applyOnForward: false,
-    ingress: [],
-    egress: [],
     provenance: { origin: id },
     ...asked,
+    ingress: numbered(asked.ingress),
+    egress: numbered(asked.egress),
   };
 }
 

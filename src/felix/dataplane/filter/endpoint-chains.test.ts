@@ -51,6 +51,7 @@ function openProfile(): DesiredProfile {
   };
   const provenance = { origin: 'Profile open' };
   const allow: DesiredRule = {
+    index: 0,
     action: 'allow',
     family: undefined,
     protocol: undefined,

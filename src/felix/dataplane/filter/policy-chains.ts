@@ -74,7 +74,7 @@ function rulesOf(
   table: TableName,
   context: PolicyChainContext,
 ): Rule[] {
-  const all = rules.flatMap((rule, index) => rulesOfOne(rule, { ...owner, index }, table, context));
+  const all = rules.flatMap((rule) => rulesOfOne(rule, { ...owner, index: rule.index }, table, context));
   while (all.at(-1)?.action.kind === 'return') all.pop(); // a chain that ends returns
   return all;
 }

@@ -58,6 +58,7 @@ function range(port: number | [number, number]): PortRange {
 
 function rule({ from = {}, to = {}, ...asked }: Asked): DesiredRule {
   return {
+    index: 0,
     action: 'allow',
     family: undefined,
     protocol: undefined,

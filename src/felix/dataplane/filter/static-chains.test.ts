@@ -466,6 +466,7 @@ function hostProgram(settings: FilterSettings, hostDevice: string | undefined): 
   };
   const provenance = { origin: 'Profile open' };
   const allow: DesiredRule = {
+    index: 0,
     action: 'allow',
     family: undefined,
     protocol: undefined,
