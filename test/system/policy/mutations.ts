@@ -234,7 +234,7 @@ function savedRules({ read }: Scene): SavedRule[] {
         if (chain === undefined) return [];
         const number = (counts.get(`${table} ${chain}`) ?? 0) + 1;
         counts.set(`${table} ${chain}`, number);
-        return [{ program: `${program}-nft`, table, chain, number, isOurs: line.includes('cali:') }];
+        return [{ program: `${program}-nft`, table, chain, number, isOurs: line.includes('"cali:') }];
       });
   });
 }
@@ -345,7 +345,7 @@ function onAddress(name: string, command: (route: string, device: string, family
     script: (scene) => {
       const workload = one(scene.workloads, scene);
       const address = workload && one(workload.addresses, scene);
-      if (address === undefined) return undefined;
+      if (workload === undefined || address === undefined) return undefined;
       const family = address.includes(':') ? 6 : 4;
       return command(`${address}/${family === 4 ? 32 : 128}`, deviceOf(workload), family);
     },

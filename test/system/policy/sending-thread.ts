@@ -29,7 +29,7 @@ export interface SendingReport {
 }
 
 /** Beyond this they are all the same. */
-const WRONG_MAX = 20;
+const WRONG_MAX = 500;
 
 const port = parentPort;
 if (port === null) throw new Error('sending-thread.ts runs in a worker thread only');
