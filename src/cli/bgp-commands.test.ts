@@ -52,7 +52,7 @@ function status(): AgentStatus {
     withoutDevice: [],
     filter: { title: 'nftables', why: '' },
   };
-  return { node: 'host-a', version: '', pid: 1, startedAt: '', store: '', felix, bgp: bgp.status() };
+  return { node: 'host-a', version: '', pid: 1, startedAt: '', store: '', felix, bgp: bgp.status(), warnings: [] };
 }
 
 before(async () => {

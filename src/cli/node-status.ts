@@ -31,7 +31,7 @@ export function nodeStatusCommand(): Command {
     });
 }
 
-function statusText({ node, version, pid, startedAt, store, felix, bgp }: AgentStatus): string {
+function statusText({ node, version, pid, startedAt, store, felix, bgp, warnings }: AgentStatus): string {
   const up = durationText(Math.max(0, wallClockNow() - Date.parse(startedAt)));
   const lines = [
     ['node', `${node} (muslin ${version}, pid ${pid}, up ${up})`],
@@ -41,6 +41,7 @@ function statusText({ node, version, pid, startedAt, store, felix, bgp }: AgentS
     ['filter', felix.filter.why === '' ? felix.filter.title : `${felix.filter.title} (${felix.filter.why})`],
     ['bgp', bgp.problem === '' ? sessionsText(bgp) : `not running: ${bgp.problem}`],
     ...bgp.problems.map((problem) => ['', problem] as const),
+    ...warnings.map((warning) => ['warning', warning] as const),
   ] as const;
   const open = [...felix.unsettled, ...felix.withoutDevice];
   return [

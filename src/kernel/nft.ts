@@ -30,6 +30,8 @@ export interface Nft {
    * are left out unless asked for. Throws KernelError, with the code EPROTO where nft itself cannot read what is there.
    */
   listTable(table: string, counters?: 'counters'): unknown;
+  /** The chains of all tables, without their rules. */
+  listChains(): unknown;
   /** As `listTable`, of one chain, with its counters. Undefined: no such table or chain. */
   listChain(table: string, chain: string): unknown;
   close(): void;
@@ -117,6 +119,8 @@ add element ${CHECKED_TABLE} intervals { 192.0.2.0/24 }
 add element ${CHECKED_TABLE} ports { 192.0.2.1 . 6 . 80 }
 `;
 
+/** For a listing of all tables. */
+const NO_TABLE = 'all tables';
 const NETLINK_NETFILTER = 12;
 const KERNEL_NEEDS = 'the kernel needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_CT (5.13 or newer)';
 
@@ -147,6 +151,7 @@ function open(namespacePath: string | undefined, makeEngine: () => NftEngine): N
       run: (script) => change(script, 'apply'),
       check: (script) => change(script, 'check'),
       listTable: (table, counters) => list(`table ${table}`, table, counters === undefined ? 'list' : 'listCounters'),
+      listChains: () => list('chains', NO_TABLE, 'list'),
       listChain: (table, chain) => {
         assert(/^[A-Za-z][A-Za-z0-9/_.-]*$/.test(chain), `not a chain's name: ${chain}`);
         return list(`chain ${table} ${chain}`, table, 'listCounters');

@@ -19,6 +19,7 @@ const IN_SYNC: AgentStatus = {
     withoutDevice: [],
     filter: { title: 'nftables', why: '' },
   },
+  warnings: [],
   bgp: { problem: '', problems: [], asn: 64512, routerId: '1.1.1.1', peers: [], announced: 0, learned: 0 },
 };
 

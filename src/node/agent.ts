@@ -128,6 +128,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
     bgp: bgp.control.status(),
+    warnings: filter.warnings(),
   });
   const policy = seePolicy({ felix, feed, filter, store, node, log, signal: stopping.signal, closers });
   closers.push(() => stopping.abort());

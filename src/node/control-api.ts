@@ -37,6 +37,8 @@ export interface AgentStatus {
   readonly store: string;
   readonly felix: FelixStatus;
   readonly bgp: BgpStatus;
+  /** What is not muslin's doing and yet will be felt, in sentences. */
+  readonly warnings: readonly string[];
 }
 
 export interface FelixStatus {

@@ -33,6 +33,10 @@ export class FakeBackend implements FilterBackend {
     return this.counted;
   }
 
+  warnings(): readonly string[] {
+    return [];
+  }
+
   watch(onForeignChange: (by: string) => void): void {
     this.foreignChange = onForeignChange;
   }

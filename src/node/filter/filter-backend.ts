@@ -29,6 +29,8 @@ export interface FilterBackend {
    * Never where the kernel does not tell. There is one watcher, the last.
    */
   watch(onForeignChange: (by: string) => void): void;
+  /** What others do at our hooks that containers will feel, in sentences. Throws KernelError. */
+  warnings(): readonly string[];
   /**
    * Removes all that is ours, whoever made it; others' rules stay, and what the backend in force uses, too: `inForce` is the
    * identity of that. Throws KernelError.

@@ -8,6 +8,7 @@
  */
 import type { Chain, ChainKey, FilterProgram, ProgramChanges } from '../../felix/dataplane/filter/program.ts';
 import { readCounts, ruleCounts } from '../../felix/dataplane/nftables/counts.ts';
+import { forwardDrops } from '../../felix/dataplane/nftables/forward-drops.ts';
 import { ListingUnreadable } from '../../felix/dataplane/nftables/listing.ts';
 import { NFT_TABLE, NFT_TABLE_NAME, nftChainName } from '../../felix/dataplane/nftables/names.ts';
 import { memberChanges, planChanges, planFilter } from '../../felix/dataplane/nftables/plan.ts';
@@ -56,6 +57,7 @@ export function openNftablesBackend(namespacePath?: string): FilterBackend {
         const chains = [...program.chains].filter(([key]) => keys?.has(key) ?? true);
         return chains.length > CHAINS_ONE_BY_ONE_MAX ? countsOfAll(nft, chains) : countsOfEach(nft, chains);
       },
+      warnings: () => forwardDrops(nft.listChains()),
       watch: (onForeignChange) => {
         tell = onForeignChange;
       },

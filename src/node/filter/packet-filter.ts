@@ -211,6 +211,16 @@ export class PacketFilter {
     return this.#backend?.counts(this.#builder.program, chains) ?? new Map();
   }
 
+  /** What others do that containers will feel, in sentences; none when that cannot be read. */
+  warnings(): readonly string[] {
+    try {
+      return this.#backend?.warnings() ?? [];
+    } catch (error) {
+      if (error instanceof KernelError) return [];
+      throw error;
+    }
+  }
+
   close(): void {
     this.#backend?.close();
     for (const backend of this.#retiring) backend.close();
