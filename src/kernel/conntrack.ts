@@ -6,7 +6,7 @@
  * meanwhile may be missing or be there twice; an entry made after the dump began has met the rules of its own time.
  *
  * Each dump has a socket of its own: one that is given up half-way leaves nothing behind, and entries can be removed
- * while it is being read. Called by node/connection-cutter.ts.
+ * while it is being read. Called by node/filter/connection-cutter.ts.
  */
 import { closeSync } from 'node:fs';
 import type { ConntrackEntry } from '../net/conntrack-entry.ts';

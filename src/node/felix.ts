@@ -33,10 +33,10 @@ import { formatIp } from '../net/ip.ts';
 import type { Link, Route } from '../net/kernel-objects.ts';
 import { ROUTE_TABLE } from '../net/kernel-objects.ts';
 import type { BgpListener } from './bgp.ts';
-import type { CuttingGround } from './connection-cutter.ts';
 import type { FelixStatus } from './control-api.ts';
 import { EndpointWaiters } from './endpoint-waiters.ts';
 import type { BackendChoice } from './filter/backend-choice.ts';
+import type { CuttingGround } from './filter/connection-cutter.ts';
 import type { PacketFilter } from './filter/packet-filter.ts';
 
 /** What has to be read from the kernel before the next pass decides; events keep the rest up to date. */

@@ -14,8 +14,8 @@ import { openKernel } from '../kernel/netlink-kernel.ts';
 import { releaseFreeMemory } from '../kernel/process-memory.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
-import { ConnectionCutter } from './connection-cutter.ts';
 import { Felix } from './felix.ts';
+import { ConnectionCutter } from './filter/connection-cutter.ts';
 import { openFilterBackend, openGuard, openLeftovers, recordBackends } from './filter/open-backend.ts';
 import { PacketFilter } from './filter/packet-filter.ts';
 

@@ -42,7 +42,7 @@ import type { Log, LogData } from '../../src/lib/log.ts';
 import type { ConntrackEntry } from '../../src/net/conntrack-entry.ts';
 import type { Family, Ip } from '../../src/net/ip.ts';
 import { formatIp, ip as parsed } from '../../src/net/ip.ts';
-import { ConnectionCutter } from '../../src/node/connection-cutter.ts';
+import { ConnectionCutter } from '../../src/node/filter/connection-cutter.ts';
 
 const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

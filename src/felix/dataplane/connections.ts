@@ -11,7 +11,7 @@
  * is the one that the route to there has; where there is no route, and for connections of no local container, as those of the
  * host itself, nothing is said. Announced connections (FTP's data) stand and fall by themselves and are left alone.
  *
- * Called by node/connection-cutter.ts.
+ * Called by node/filter/connection-cutter.ts.
  */
 import { CONNTRACK_STATUS, type ConntrackEntry } from '../../net/conntrack-entry.ts';
 import { formatIp, type Ip } from '../../net/ip.ts';

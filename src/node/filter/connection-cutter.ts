@@ -12,25 +12,25 @@
  * What fails (conntrack not in the kernel, the table busy) is said once for each streak of failures and tried again.
  */
 import { setImmediate as eventLoopTurn, setTimeout as pause } from 'node:timers/promises';
-import { guardScript, guardTableScript } from '../felix/dataplane/connection-guard.ts';
+import { guardScript, guardTableScript } from '../../felix/dataplane/connection-guard.ts';
 import {
   type ChangedDevices,
   type Cut,
   connectionsOf,
   connectionsToCut,
   type LocalAddresses,
-} from '../felix/dataplane/connections.ts';
-import { evaluationOf } from '../felix/dataplane/filter/evaluate.ts';
-import type { FilterWorld } from '../felix/dataplane/filter/match.ts';
-import type { FilterProgram, Rule } from '../felix/dataplane/filter/program.ts';
-import type { Conntrack } from '../kernel/conntrack.ts';
-import { KernelError } from '../kernel/kernel.ts';
-import type { Nft } from '../kernel/nft.ts';
-import { type Backoff, backoffMs } from '../lib/backoff.ts';
-import { after, instant, monotonicNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/prng.ts';
-import type { ConntrackEntry } from '../net/conntrack-entry.ts';
+} from '../../felix/dataplane/connections.ts';
+import { evaluationOf } from '../../felix/dataplane/filter/evaluate.ts';
+import type { FilterWorld } from '../../felix/dataplane/filter/match.ts';
+import type { FilterProgram, Rule } from '../../felix/dataplane/filter/program.ts';
+import type { Conntrack } from '../../kernel/conntrack.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import type { Nft } from '../../kernel/nft.ts';
+import { type Backoff, backoffMs } from '../../lib/backoff.ts';
+import { after, instant, monotonicNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/prng.ts';
+import type { ConntrackEntry } from '../../net/conntrack-entry.ts';
 
 /** How long the event loop is held at once; one datagram of entries may go beyond it by a millisecond. */
 const SLICE_MS = 3;

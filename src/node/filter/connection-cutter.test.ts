@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
-import type { Chain, FilterProgram, Rule } from '../felix/dataplane/filter/program.ts';
-import { chainKey } from '../felix/dataplane/filter/program.ts';
-import type { Conntrack } from '../kernel/conntrack.ts';
-import { KernelError } from '../kernel/kernel.ts';
-import type { Log, LogData } from '../lib/log.ts';
-import type { ConntrackEntry } from '../net/conntrack-entry.ts';
-import { ip } from '../net/ip.ts';
+import type { Chain, FilterProgram, Rule } from '../../felix/dataplane/filter/program.ts';
+import { chainKey } from '../../felix/dataplane/filter/program.ts';
+import type { Conntrack } from '../../kernel/conntrack.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import type { Log, LogData } from '../../lib/log.ts';
+import type { ConntrackEntry } from '../../net/conntrack-entry.ts';
+import { ip } from '../../net/ip.ts';
 import { ConnectionCutter } from './connection-cutter.ts';
 
 const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
