@@ -43,6 +43,8 @@ const READS_PER_TURN = 512;
 export interface NftEvents {
   /** Runs what changes the table by our will, in at most one transaction; others' changes are still told. */
   own<Result>(run: () => Result): Result;
+  /** Whether all transactions until now are known, so that what was not told did not happen. */
+  isComplete(): boolean;
   /** Passes over what has happened until now, for one who is about to read the table anyway. */
   forget(): void;
   close(): void;
@@ -117,6 +119,11 @@ class TableWatch implements NftEvents {
         if (this.#generation() !== after) this.#tell('somebody');
       }
     }
+  }
+
+  isComplete(): boolean {
+    this.#read(Number.POSITIVE_INFINITY);
+    return this.#seen === this.#generation();
   }
 
   forget(): void {

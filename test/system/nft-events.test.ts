@@ -112,6 +112,7 @@ describe('events of a table', { skip }, () => {
       spawned.run('add element inet muslin s { 10.0.0.9 }\n');
       await until(() => told.length > 0);
       assert.match(told.join(), /^nft \(process \d+\)$/);
+      assert.ok(events.isComplete(), 'all of it is known');
     });
   }
 

@@ -14,6 +14,7 @@ export class FakeBackend implements FilterBackend {
   /** What `apply` says it has changed. */
   changed = 1;
   counted: ReadonlyMap<ChainKey, readonly RuleCount[]> = new Map();
+  watched = false;
   foreignChange: (by: string) => void = () => undefined;
 
   constructor(identity: string, calls: string[]) {
@@ -31,6 +32,10 @@ export class FakeBackend implements FilterBackend {
   counts(): ReadonlyMap<ChainKey, readonly RuleCount[]> {
     this.#meet('counts', 'counts');
     return this.counted;
+  }
+
+  isWatched(): boolean {
+    return this.watched;
   }
 
   warnings(): readonly string[] {

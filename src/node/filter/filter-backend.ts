@@ -29,6 +29,8 @@ export interface FilterBackend {
    * Never where the kernel does not tell. There is one watcher, the last.
    */
   watch(onForeignChange: (by: string) => void): void;
+  /** Whether it is certain that nobody else has changed the rules since they were read, but for what `watch` has told. */
+  isWatched(): boolean;
   /** What others do at our hooks that containers will feel, in sentences. Throws KernelError. */
   warnings(): readonly string[];
   /**

@@ -37,6 +37,7 @@ export function iptablesBackend(iptables: Iptables, insertMode: 'insert' | 'appe
     identity: `iptables-${iptables.variant}`,
     title: `iptables, ${iptables.variant} variant (${iptables.version})`,
     apply,
+    isWatched: () => false,
     warnings: () => [], // an accept of ours ends the kernel's chain, so no policy of it is asked
     counts: (program, keys) => countsOf(planner, iptables, program, keys),
     watch: () => undefined, // the old interface tells nobody, and the tables are shared with everybody

@@ -57,6 +57,7 @@ export function openNftablesBackend(namespacePath?: string): FilterBackend {
         const chains = [...program.chains].filter(([key]) => keys?.has(key) ?? true);
         return chains.length > CHAINS_ONE_BY_ONE_MAX ? countsOfAll(nft, chains) : countsOfEach(nft, chains);
       },
+      isWatched: () => events.isComplete(),
       warnings: () => forwardDrops(nft.listChains()),
       watch: (onForeignChange) => {
         tell = onForeignChange;

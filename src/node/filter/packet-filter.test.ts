@@ -98,6 +98,27 @@ describe('the packet filter', () => {
     assert.deepEqual(filter.work, { changes: 2, failures: 0, readings: 1 });
   });
 
+  it('reads again after a while, and where the kernel tells all only after a long while', ({ mock }) => {
+    let now = 1_000_000;
+    mock.method(performance, 'now', () => now);
+    filter.configure({ ...NFTABLES, refreshMs: 1_000 }, FILTER_SETTINGS_DEFAULTS);
+    const readings = (): number => calls.filter((call) => call === 'nftables apply all').length;
+    const waitAndApply = (): void => {
+      now += 1_000;
+      filter.apply();
+    };
+    filter.apply();
+    waitAndApply();
+    assert.equal(readings(), 2);
+    const [backend] = backends;
+    assert.ok(backend !== undefined);
+    backend.watched = true;
+    for (let count = 1; count < 20; count++) waitAndApply();
+    assert.equal(readings(), 2);
+    waitAndApply();
+    assert.equal(readings(), 3);
+  });
+
   it('is not in force after a failure, says why once, and compares everything the next time', () => {
     const backend = start();
     backend.faults.set('apply', 'no such table');

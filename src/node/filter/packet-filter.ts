@@ -29,6 +29,9 @@ import { RepairPace } from './repair-pace.ts';
 
 const DIALECTS = { nftables: NFTABLES_DIALECT, iptables: IPTABLES_DIALECT } as const;
 
+/** Of a table that the kernel tells all about, only each so manieth reading takes place: once an hour by default. */
+const WATCHED_REFRESHES = 20;
+
 export interface PacketFilterOptions {
   /** Opens a backend in this host's namespace. Throws KernelError where it cannot work, with what is missing. */
   readonly openBackend: (choice: BackendChoice) => FilterBackend;
@@ -54,6 +57,8 @@ export class PacketFilter {
   #isKnown = false;
   /** When the kernel's rules were last read. */
   #readAt = instant(0);
+  /** When the rules were read, or a reading was found not to be needed. */
+  #checkedAt = instant(0);
   readonly #pace = new RepairPace();
   /** Somebody else has changed the rules; from then on they may be repaired. */
   #repairAt: Instant | undefined;
@@ -174,13 +179,13 @@ export class PacketFilter {
   nextReading(): Instant | undefined {
     if (!this.#isKnown) return undefined;
     const refreshMs = this.#choice?.refreshMs;
-    return earlier(this.#repairAt, refreshMs === undefined ? undefined : after(this.#readAt, refreshMs));
+    return earlier(this.#repairAt, refreshMs === undefined ? undefined : after(this.#checkedAt, refreshMs));
   }
 
   /** Brings the kernel's rules up to date; a refusal is kept in `error` and tried again by the next call. */
   apply(): void {
     const due = this.nextReading();
-    if (due !== undefined && due <= monotonicNow()) this.distrust();
+    if (due !== undefined && due <= monotonicNow() && !this.#mayWait()) this.distrust();
     if (!this.#dirty || this.#choice === undefined) return;
     try {
       this.#backend ??= this.#openBackend(this.#choice);
@@ -204,6 +209,17 @@ export class PacketFilter {
       if (this.#error !== error.message) this.#log.error('packet filter not applied', { error: error.message });
       this.#error = error.message;
     }
+  }
+
+  /** Reading a big table takes seconds; where the kernel tells of all changes, it is but a check of ourselves. */
+  #mayWait(): boolean {
+    const refreshMs = this.#choice?.refreshMs ?? 0;
+    const now = monotonicNow();
+    const isDueForRepair = this.#repairAt !== undefined && this.#repairAt <= now;
+    const isOld = now - this.#readAt >= refreshMs * WATCHED_REFRESHES;
+    if (isDueForRepair || isOld || this.#backend?.isWatched() !== true) return false;
+    this.#checkedAt = now;
+    return true;
   }
 
   /** What rules have matched. Throws KernelError. */
@@ -232,6 +248,7 @@ export class PacketFilter {
     this.#repairAt = undefined; // what is changed from now on is told again
     const changed = backend.apply(this.#builder.program, undefined);
     this.#readAt = monotonicNow();
+    this.#checkedAt = this.#readAt;
     if (repairs) this.#pace.repaired(began, this.#readAt);
     return changed;
   }
