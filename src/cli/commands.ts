@@ -14,6 +14,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   endpoint: 'the containers of this host, and what holds for them',
   policy: 'how policies stand on all nodes',
   bgp: "the agent's BGP sessions and routes",
+  ipam: 'which addresses are assigned, to whom, and whether all is well',
   store: 'the datastore as a whole: copies of it, and moving to another one',
 };
 
@@ -202,6 +203,31 @@ export const COMMANDS: readonly CommandRow[] = [
     path: ['bgp', 'run'],
     summary: 'run a speaker alone: reflector, switch or route server',
     load: async () => (await import('./bgp-run.ts')).bgpRunCommand(),
+  },
+  {
+    path: ['ipam', 'show'],
+    summary: 'show how full pools and blocks are',
+    load: async () => (await import('./ipam-show.ts')).ipamShowCommand(),
+  },
+  {
+    path: ['ipam', 'check'],
+    summary: 'find leaked addresses and what else is wrong, and repair it',
+    load: async () => (await import('./ipam-check.ts')).ipamCheckCommand(),
+  },
+  {
+    path: ['ipam', 'explain'],
+    summary: 'say who has an address, and what would happen on release',
+    load: async () => (await import('./ipam-explain.ts')).ipamExplainCommand(),
+  },
+  {
+    path: ['ipam', 'release'],
+    summary: 'release addresses that nobody uses',
+    load: async () => (await import('./ipam-release.ts')).ipamReleaseCommand(),
+  },
+  {
+    path: ['ipam', 'configure'],
+    summary: 'change how nodes take blocks of addresses',
+    load: async () => (await import('./ipam-configure.ts')).ipamConfigureCommand(),
   },
   {
     path: ['store', 'export'],

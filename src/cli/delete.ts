@@ -2,9 +2,10 @@
  * `muslin delete`: removes resources by name, by selector, or those that files describe.
  *
  * What is not there is an error (exit code 3), said after everything else was removed, so that a second run of a
- * clean-up removes what the first one left.
+ * clean-up removes what the first one left. A pool whose addresses are in use is not removed (exit code 4).
  */
 import { Command } from 'commander';
+import { removePool } from '../node/address-pool-removal.ts';
 import type { Store } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import type { Output } from './output.ts';
@@ -94,10 +95,22 @@ async function removeAll(store: Store, target: Target, options: DeleteOptions, o
       missing.push(notFound(named).message);
       return;
     }
-    if (options.dryRun !== true) await store.transact({ expect: [], writes: [{ kind: 'remove', key: named.key }] });
+    if (named.kind.kind === 'IPPool') await removeUnusedPool(store, named, options);
+    else if (options.dryRun !== true)
+      await store.transact({ expect: [], writes: [{ kind: 'remove', key: named.key }] });
     output.result(`${named.title} deleted${dryRunMark(options)}\n`);
   });
   if (missing.length > 0 && options.ignoreNotFound !== true) {
     throw new CommandError(EXIT_CODE.notFound, missing.join('\n'));
   }
+}
+
+async function removeUnusedPool(store: Store, { title, key }: Named, options: DeleteOptions): Promise<void> {
+  const removal = await removePool(store, key, options.dryRun === true);
+  if (removal.kind === 'busy')
+    throw new CommandError(EXIT_CODE.conflict, `${title} is being changed by others; try again`);
+  if (removal.kind !== 'in-use') return;
+  const hint =
+    'set disabled: true to assign no more of them, and remove those containers; to see them: muslin ipam show --show-blocks';
+  throw new CommandError(EXIT_CODE.conflict, `${title} cannot be deleted: ${removal.message}\n${hint}`);
 }

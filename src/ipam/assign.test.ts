@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cidr } from '../net/cidr.ts';
 import { formatIp, ip } from '../net/ip.ts';
-import { type Assignment, type BlockLimits, DEFAULT_BLOCK_LIMITS, planAssign } from './assign.ts';
+import { type Assignment, type BlockLimits, blockLimitsOf, planAssign } from './assign.ts';
 import { ownerOf } from './block.ts';
 import { planClaim, startingPlace } from './claim.ts';
 import { planReleaseAddress, planReleaseBlock, planReleaseEmptyBlocks, planReleaseHandle } from './release.ts';
@@ -20,10 +20,11 @@ function assign(world: World, changes: Partial<Assignment> = {}, limits: Partial
     requestedAddresses: [],
     requestedPools: [],
     use: 'Workload',
+    namespace: undefined,
     attributes: {},
     ...changes,
   };
-  const all = { ...DEFAULT_BLOCK_LIMITS, ...limits };
+  const all = { ...blockLimitsOf(undefined), ...limits };
   const handle = world.handle(assignment.handle);
   const narrow = planAssign(world.snapshot(assignment.node, 'own'), handle, assignment, all);
   const outcome =
@@ -201,6 +202,99 @@ const POOL_ROWS: readonly [Partial<Assignment>, RegExp][] = [
 test('pools are chosen by state, use, selector and wish', () => {
   for (const [changes, expected] of POOL_ROWS) assert.match(assign(worldWith(POOLS), changes), expected);
   assert.match(assign(new World()), /^no-pool: .*: there is no IPPool of IPv4$/);
+});
+
+test('pools choose namespaces by their labels, and by their names', () => {
+  const pools = {
+    'a-blue': { cidr: '10.1.0.0/24', namespaceSelector: 'team == "blue"' },
+    'b-shop': {
+      cidr: '10.2.0.0/24',
+      namespaceSelector: 'projectcalico.org/name == "shop"',
+      nodeSelector: 'rack == "1"',
+    },
+    'c-named': { cidr: '10.3.0.0/24', namespaceSelector: 'kubernetes.io/metadata.name in {"shop", "store"}' },
+  };
+  const blue = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'n1', labels: { team: 'blue' } } };
+  const rows: [string | undefined, Record<string, string>, RegExp][] = [
+    ['n1', {}, /^10\.1\.0\./],
+    ['shop', {}, /^10\.3\.0\./],
+    ['shop', { rack: '1' }, /^10\.2\.0\./],
+    ['store', { rack: '1' }, /^10\.3\.0\./],
+    [
+      'n2',
+      {},
+      /^no-pool: .*a-blue \(10.1.0.0\/24\) has namespaceSelector team == "blue", not this namespace; b-shop .* not this node; c-named/,
+    ],
+    [undefined, {}, /^10\.1\.0\./],
+  ];
+  for (const [namespace, labels, expected] of rows) {
+    const world = worldWith(pools);
+    world.write('/resources/Namespace/n1', blue);
+    assert.match(assign(world, { namespace, labels }), expected);
+  }
+});
+
+test('without automatic blocks a node has only those that it was given', () => {
+  const world = worldWith({ pool: SMALL });
+  const limits = { strictAffinity: true, autoAllocateBlocks: false };
+  const wish = { handle: 'w', requestedAddresses: [ip('10.0.0.3')], families: [] };
+  assert.match(
+    assign(world, {}, limits),
+    /^exhausted: .*: pool \(10.0.0.0\/30\) has 0 of 4 assigned; autoAllocateBlocks is false/,
+  );
+  assert.match(assign(world, wish, limits), /^block-missing: 10.0.0.3 needs block 10.0.0.2\/31, which no node has/);
+  assert.equal(claim(world, 'a', '10.0.0.2/31'), '2 writes');
+  assert.equal(assign(world, {}, limits), '10.0.0.2');
+  assert.equal(assign(world, wish, limits), '10.0.0.3');
+});
+
+test('the configuration says how a node takes blocks; without one, as Calico does', () => {
+  const rows: [object | undefined, BlockLimits][] = [
+    [undefined, { strictAffinity: false, blocksMax: 20, autoAllocateBlocks: true }],
+    [{}, { strictAffinity: false, blocksMax: 20, autoAllocateBlocks: true }],
+    [{ strictAffinity: true }, { strictAffinity: true, blocksMax: 20, autoAllocateBlocks: true }],
+    [
+      { strictAffinity: true, maxBlocksPerHost: 2, autoAllocateBlocks: false },
+      { strictAffinity: true, blocksMax: 2, autoAllocateBlocks: false },
+    ],
+  ];
+  for (const [spec, expected] of rows) {
+    const world = new World();
+    if (spec !== undefined) world.apply('IPAMConfiguration', 'default', spec);
+    assert.deepEqual(blockLimitsOf(world.get('IPAMConfiguration', 'default')), expected);
+  }
+});
+
+test('an address freed in a block that is nearly full rests while another block of the node has more', () => {
+  const world = worldWith({ pool: { cidr: '10.0.0.0/27', blockSize: 28 } });
+  claim(world, 'a', '10.0.0.0/28');
+  claim(world, 'a', '10.0.0.16/28');
+  for (let index = 0; index < 16; index++) assign(world, { handle: `h${index}` });
+  assert.equal(release(world, 'h8'), '10.0.0.8');
+  const next = ['i0', 'i1', 'i2'].map((handle) => assign(world, { handle }));
+  assert.equal(next.includes('10.0.0.8'), false, `${next}`);
+  assert.equal(new Set(next.map((address) => Number(address.split('.')[3]) >> 4)).size > 1, true, `${next}`);
+});
+
+test('an assignment does not happen when its pool has changed since', () => {
+  const world = worldWith({ pool: SMALL });
+  assign(world);
+  const request = {
+    node: 'a',
+    labels: {},
+    handle: 'i',
+    families: [4] as const,
+    requestedAddresses: [],
+    requestedPools: [],
+  };
+  const outcome = planAssign(
+    world.snapshot('a'),
+    undefined,
+    { ...request, use: 'Workload', namespace: undefined, attributes: {} },
+    blockLimitsOf(undefined),
+  );
+  world.apply('IPPool', 'pool', { ...SMALL, disabled: true });
+  assert.equal(outcome.kind === 'planned' && world.commit(outcome.plan), false);
 });
 
 test('a requested address is taken where it lies', () => {

@@ -23,6 +23,9 @@ export interface Holder {
   readonly secondary: Readonly<Record<string, string>>;
 }
 
+/** Among a holder's secondary attributes: since when it has its addresses, as RFC 3339 text. Calico's name for it. */
+export const SINCE_ATTRIBUTE = 'timestamp';
+
 /** A block of 4096 addresses (/20, /116) is the largest that an IPPool may ask for. */
 const BLOCK_ADDRESSES_MAX = 4096;
 const HOST_AFFINITY = 'host:';

@@ -116,7 +116,8 @@ export function isUnreadable(snapshot: Snapshot, block: IpamBlock, node: string)
   return keys.some((key) => snapshot.unreadable.has(key));
 }
 
-function newAffinity(node: string, cidrText: string): BlockAffinity {
+/** The claim of a node to a block. */
+export function newAffinity(node: string, cidrText: string): BlockAffinity {
   return {
     apiVersion: API_VERSION,
     kind: 'BlockAffinity',

@@ -17,6 +17,7 @@ export interface Shortage {
   readonly family: Family;
   readonly strictAffinity: boolean;
   readonly blocksMax: number;
+  readonly autoAllocateBlocks: boolean;
   /** How many blocks of the family the node has. */
   readonly owned: number;
 }
@@ -27,7 +28,8 @@ const NODES_SHOWN_MAX = 5;
 export function exhaustedMessage(snapshot: Snapshot, pools: readonly IpPool[], shortage: Shortage): string {
   const { node, family, owned, blocksMax } = shortage;
   const lines = pools.map((pool) => describePool(snapshot, pool));
-  if (owned >= blocksMax) lines.push(`${node} has ${owned} blocks, and may claim no more than ${blocksMax}`);
+  if (!shortage.autoAllocateBlocks) lines.push('autoAllocateBlocks is false: no block is claimed by itself');
+  else if (owned >= blocksMax) lines.push(`${node} has ${owned} blocks, and may claim no more than ${blocksMax}`);
   if (shortage.strictAffinity) lines.push('affinity is strict: free addresses in the blocks of others cannot be used');
   return `no IPv${family} address is left for node ${node}: ${lines.join('; ')}. Release addresses, or add an IPPool`;
 }

@@ -14,7 +14,7 @@ import { World } from './world.suite.ts';
 const SEEDS = 12;
 const STEPS = 250;
 const NODES = ['a', 'b', 'c', 'd'];
-const LIMITS = { strictAffinity: false, blocksMax: 3 };
+const LIMITS = { strictAffinity: false, blocksMax: 3, autoAllocateBlocks: true };
 
 /** What a host has planned and not yet carried out; `done` is called when it has been. */
 interface Pending {
@@ -41,7 +41,16 @@ function run(seed: number): { readonly commits: number; readonly conflicts: numb
       const handle = random() < 0.8 ? `h${handles++}` : `shared${Math.floor(random() * 3)}`;
       const families = pick<readonly (4 | 6)[]>([[4], [6], [4, 6]]);
       const assignment: Assignment = {
-        ...{ node, labels: {}, handle, families, requestedAddresses: [], requestedPools: [], use: 'Workload' as const },
+        ...{
+          node,
+          labels: {},
+          handle,
+          families,
+          requestedAddresses: [],
+          requestedPools: [],
+          use: 'Workload' as const,
+          namespace: undefined,
+        },
         attributes: { node },
       };
       const coverage = random() < 0.5 ? 'own' : 'all';

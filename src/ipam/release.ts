@@ -42,12 +42,6 @@ export function planReleaseHandle(handle: IpamHandle, blocks: ReadonlyMap<string
   return { plan: draft.finish(), released };
 }
 
-/** The id of the handle that has `address`; undefined when it is free. */
-export function handleOf(block: IpamBlock, address: Ip): string | undefined {
-  const ordinal = ordinalOf(blockPrefix(block), address);
-  return ordinal === undefined ? undefined : holderAt(block, ordinal)?.handleId;
-}
-
 /** Releases one assigned address. `handle` is its handle's record, if there is one. */
 export function planReleaseAddress(block: IpamBlock, handle: IpamHandle | undefined, address: Ip): Release {
   const draft = new Draft();
@@ -98,7 +92,14 @@ export function planReleaseEmptyBlocks(snapshot: Snapshot, node: string, labels:
 }
 
 function isServed(snapshot: Snapshot, block: IpamBlock, node: string, labels: Labels): boolean {
-  const wish = { family: familyOfBlock(block), node, labels, use: 'Workload', requestedPools: [] } as const;
+  const wish = {
+    family: familyOfBlock(block),
+    node,
+    labels,
+    use: 'Workload',
+    requestedPools: [],
+    namespaceLabels: undefined,
+  } as const;
   const choice = choosePools(snapshot.pools, wish);
   return choice.kind === 'chosen' && choice.pools.some((pool) => containsCidr(poolPrefix(pool), blockPrefix(block)));
 }

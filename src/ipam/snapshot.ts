@@ -8,6 +8,7 @@
 import type { BlockAffinity } from '../model/block-affinity.ts';
 import type { IpPool } from '../model/ip-pool.ts';
 import type { IpamBlock } from '../model/ipam-block.ts';
+import type { Labels } from '../model/selector.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { containsIp } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
@@ -18,6 +19,8 @@ export interface Snapshot {
   readonly pools: readonly IpPool[];
   /** What IPReservations take out of automatic assignment. */
   readonly reserved: readonly Cidr[];
+  /** Labels by namespace, as far as pools choose by them; one that is not here has no labels but its name. */
+  readonly namespaces: ReadonlyMap<string, Labels>;
   /** The node's claims. */
   readonly affinities: readonly BlockAffinity[];
   /** By CIDR in text. */
@@ -39,6 +42,8 @@ export type FailureCode =
   | 'block-owned'
   /** The block is not one of those that its pool is cut into, or overlaps one that exists. */
   | 'block-mismatch'
+  /** The address is in no block, and none may be made for it. */
+  | 'block-missing'
   /** The handle cannot be, or clashes with another one. */
   | 'handle-invalid';
 

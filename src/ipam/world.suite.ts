@@ -16,6 +16,7 @@ import { ownerOf } from './block.ts';
 import { handleKey } from './handle.ts';
 import type { Plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';
+import { SURVEYED_KINDS, Survey } from './survey.ts';
 
 type OfKind<Name extends KindName> = Extract<AnyResource, { readonly kind: Name }>;
 
@@ -61,11 +62,20 @@ export class World {
     return {
       pools: this.all('IPPool'),
       reserved: this.all('IPReservation').flatMap(({ spec }) => spec.reservedCIDRs.map(cidr)),
+      namespaces: new Map(this.all('Namespace').map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
       affinities,
       blocks: new Map(blocks.map((block) => [block.spec.cidr, block])),
       coverage,
       unreadable: new Set([...this.#entries.keys()].filter((key) => this.#isUnreadable(key))),
     };
+  }
+
+  survey(): Survey {
+    const resources = SURVEYED_KINDS.flatMap((kind): AnyResource[] => this.all(kind));
+    return new Survey(
+      resources,
+      [...this.#entries.keys()].filter((key) => this.#isUnreadable(key)),
+    );
   }
 
   /** Carries a plan out as one transaction; false when an expectation does not hold. */

@@ -7,7 +7,7 @@ import { resourceOfEntry, valueOfResource } from '../model/resource-entry.ts';
 import { keyOf, kindPrefix } from '../model/resource-key.ts';
 import { validateResource } from '../model/validate.ts';
 import { cidr } from '../net/cidr.ts';
-import { formatIp, ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
 import { openMemoryStore } from '../store/memory.ts';
 import { revision, type Store, type Transaction } from '../store/store.ts';
 import { AddressAllocator, AllocationError } from './address-allocator.ts';
@@ -190,7 +190,7 @@ test('an error is its caller’s alone: those who wait are served', async () => 
   assert.equal(good?.status, 'fulfilled');
 });
 
-test('blocks are claimed, given up, and tidied; an address is released by itself', async () => {
+test('blocks are claimed, and tidied unless they are made by hand', async () => {
   const store = await storeWith(POOL);
   const allocator = new AddressAllocator(store);
   const names = async () => (await all(store, 'BlockAffinity')).map(({ metadata }) => metadata.name);
@@ -202,12 +202,45 @@ test('blocks are claimed, given up, and tidied; an address is released by itself
   await allocator.releaseEmptyBlocks('a', {});
   assert.deepEqual(await names(), ['a-10-0-0-16-28']);
   assert.deepEqual((await allocator.assign(assignment('a', 'h'))).map(formatIp), ['10.0.0.16']);
-  assert.equal(await allocator.releaseAddress(ip('10.0.0.16')), true);
-  assert.equal(await allocator.releaseAddress(ip('10.0.0.16')), false);
-  assert.equal(await allocator.releaseAddress(ip('10.9.0.16')), false);
-  assert.equal(await allocator.releaseBlock('a', cidr('10.0.0.16/28')), true);
-  assert.equal(await allocator.releaseBlock('a', cidr('10.0.0.16/28')), false);
-  assert.deepEqual(await all(store, 'IPAMBlock'), []);
+  await allocator.claimBlock('a', cidr('10.0.0.32/28'));
+  await apply(store, 'IPAMConfiguration', 'default', { strictAffinity: true, autoAllocateBlocks: false });
+  await allocator.releaseEmptyBlocks('a', {});
+  assert.deepEqual(await names(), ['a-10-0-0-16-28', 'a-10-0-0-32-28']);
+});
+
+test('the configuration, the namespace and the time are the store’s and the clock’s, at each call', async () => {
+  const store = await storeWith({
+    blue: { cidr: '10.0.0.0/30', blockSize: 32, namespaceSelector: 'team == "blue"' },
+    rest: { cidr: '10.0.1.0/24', namespaceSelector: 'team != "blue"' },
+  });
+  const value = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'blue' } } };
+  await store.transact({ expect: [], writes: [{ kind: 'put', key: '/resources/Namespace/shop', value }] });
+  const allocator = new AddressAllocator(store, () => Date.parse('2026-05-01T12:00:00Z'));
+  const give = async (handle: string, namespace: string) =>
+    (await allocator.assign(assignment('a', handle, { namespace }))).map(formatIp).join();
+  assert.match(await give('h0', 'shop'), /^10\.0\.0\./);
+  assert.match(await give('h1', 'other'), /^10\.0\.1\./);
+  await apply(store, 'IPAMConfiguration', 'default', { strictAffinity: true, maxBlocksPerHost: 3 });
+  assert.match(await give('h2', 'shop'), /^10\.0\.0\./);
+  await assert.rejects(give('h3', 'shop'), {
+    code: 'exhausted',
+    message: /a has 3 blocks, and may claim no more than 3/,
+  });
+  const blocks = (await all(store, 'IPAMBlock')).flatMap((each) =>
+    each.kind === 'IPAMBlock' ? each.spec.attributes : [],
+  );
+  assert.deepEqual(
+    new Set(blocks.map(({ secondary }) => secondary['timestamp'])),
+    new Set(['2026-05-01T12:00:00.000Z']),
+  );
+  await store.transact({
+    expect: [],
+    writes: [{ kind: 'put', key: '/resources/IPAMConfiguration/default', value: 'broken' }],
+  });
+  await assert.rejects(give('h4', 'shop'), {
+    code: 'unreadable',
+    message: /is not a valid IPAMConfiguration; apply it/,
+  });
 });
 
 test('entries that cannot be read are named, or passed over', async () => {

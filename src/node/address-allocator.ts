@@ -14,15 +14,8 @@ import { blockLimitsOf, planAssign } from '../ipam/assign.ts';
 import { SINCE_ATTRIBUTE } from '../ipam/block.ts';
 import { planClaim } from '../ipam/claim.ts';
 import { handleFailure, handleKey } from '../ipam/handle.ts';
-import {
-  handleOf,
-  planReleaseAddress,
-  planReleaseBlock,
-  planReleaseEmptyBlocks,
-  planReleaseHandle,
-} from '../ipam/release.ts';
+import { planReleaseEmptyBlocks, planReleaseHandle } from '../ipam/release.ts';
 import type { FailureCode, Snapshot } from '../ipam/snapshot.ts';
-import { blockWith } from '../ipam/snapshot.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import { DEFAULT_CONFIGURATION } from '../model/configuration-name.ts';
 import type { IpPool } from '../model/ip-pool.ts';
@@ -94,18 +87,6 @@ export class AddressAllocator {
     });
   }
 
-  /** Releases one address, whoever has it; false when nobody had. */
-  releaseAddress(address: Ip): Promise<boolean> {
-    return this.#inTurn('release an address', async () => {
-      const { blocks } = await this.#allBlocks();
-      const block = blockWith(blocks, address);
-      const handleId = block === undefined ? undefined : handleOf(block, address);
-      if (block === undefined || handleId === undefined) return { plan: NOTHING, also: NOTHING, result: false };
-      const { plan, released } = planReleaseAddress(block, await this.#handle(handleId), address);
-      return { plan, also: NOTHING, result: released.length > 0 };
-    });
-  }
-
   /** Makes the block the node's; nothing happens when it is already. */
   async claimBlock(node: string, prefix: Cidr): Promise<void> {
     await this.#inTurn(`claim block ${formatCidr(prefix)}`, async () => {
@@ -115,21 +96,13 @@ export class AddressAllocator {
     });
   }
 
-  /** Takes the block from the node; false when it was not the node's. Its addresses in use stay assigned. */
-  releaseBlock(node: string, prefix: Cidr): Promise<boolean> {
-    return this.#inTurn(`release block ${formatCidr(prefix)}`, async () => {
-      const { affinities, blocks } = await this.#snapshot(node, 'own');
-      const affinity = affinities.find(({ spec }) => spec.cidr === formatCidr(prefix));
-      const block = blocks.get(formatCidr(prefix));
-      const plan = block === undefined ? NOTHING : planReleaseBlock(block, affinity);
-      return { plan, also: NOTHING, result: block !== undefined };
-    });
-  }
-
-  /** Gives up the node's empty blocks but for one of each family. */
+  /** Gives up the node's empty blocks but for one of each family, unless blocks are made by hand: those were meant. */
   async releaseEmptyBlocks(node: string, labels: Labels): Promise<void> {
     await this.#inTurn(`release the empty blocks of ${node}`, async () => {
-      const plan = planReleaseEmptyBlocks(await this.#snapshot(node, 'own'), node, labels);
+      const { autoAllocateBlocks } = await this.#configuration();
+      const plan = autoAllocateBlocks
+        ? planReleaseEmptyBlocks(await this.#snapshot(node, 'own'), node, labels)
+        : NOTHING;
       return { plan, also: NOTHING, result: undefined };
     });
   }

@@ -12,6 +12,7 @@
  */
 import { join } from 'node:path';
 import { NFLOG_GROUP } from '../felix/dataplane/filter/log-prefix.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import { openNflogSocket } from '../kernel/nflog-socket.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
@@ -22,6 +23,7 @@ import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { PRESENCE_PREFIX } from '../store/store.ts';
 import { AddressAllocator } from './address-allocator.ts';
+import { AddressGarbage } from './address-garbage.ts';
 import type { NodeFacts } from './attachments.ts';
 import { Attachments } from './attachments.ts';
 import { nodeAddresses } from './bgp/peer-sessions.ts';
@@ -121,9 +123,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     () => stopping.abort(),
   );
 
-  const allocator = new AddressAllocator(store);
-  const facts = () => nodeFacts(feed, felix);
-  const attachments = new Attachments({ node, store, allocator, kernel, felix, facts, log });
+  const attachments = openAttachments({ node, store, kernel, felix, feed, log, closers });
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
@@ -145,6 +145,25 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
 function readinessOf(felix: Felix): Readiness {
   const { inSync, reasons } = felix.status();
   return { ready: inSync, reasons };
+}
+
+/** What attaches containers, and collects the addresses of those that are gone. */
+function openAttachments(parts: {
+  readonly node: string;
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly felix: Felix;
+  readonly feed: ResourceFeed;
+  readonly log: Log;
+  readonly closers: (() => unknown)[];
+}): Attachments {
+  const { node, store, kernel, felix, feed, log, closers } = parts;
+  const allocator = new AddressAllocator(store);
+  const facts = () => nodeFacts(feed, felix);
+  const hasDevice = (name: string) => kernel.link(name) !== undefined;
+  const garbage = new AddressGarbage({ node, store, allocator, labels: () => facts().labels, hasDevice, log });
+  closers.push(garbage.start());
+  return new Attachments({ node, store, allocator, kernel, felix, facts, log });
 }
 
 /** The uplink is the device that has the node's address: what containers send to others leaves by it. */

@@ -35,6 +35,7 @@ import type { Store, Transaction } from '../store/store.ts';
 import { revision, StoreError } from '../store/store.ts';
 import type { AddressAllocator } from './address-allocator.ts';
 import { AllocationError } from './address-allocator.ts';
+import { DEVICE_ATTRIBUTE } from './address-garbage.ts';
 import type { Identity } from './attachment-names.ts';
 import { deviceOf, endpointNameOf, handleOf, identityOf, workloadOf } from './attachment-names.ts';
 import type { CniOutcome, CniWork } from './cni-server.ts';
@@ -161,7 +162,7 @@ export class Attachments {
         requestedPools: configuration.families.flatMap((family) => configuration.pools[family]),
         use: 'Workload',
         namespace: identity.namespace,
-        attributes: { node: this.#node, ...podAttributes(request) },
+        attributes: { node: this.#node, [DEVICE_ATTRIBUTE]: identity.device, ...podAttributes(request) },
       },
       (assigned): Transaction => {
         endpoint = this.#endpointOf(request, identity, assigned);
