@@ -54,7 +54,8 @@ const ELEMENTS_MAX = 4_000;
 
 /** What makes the table anew, before all else is added to it. Added first, since one that is not there cannot be deleted. */
 const ANEW = [`add table ${NFT_TABLE}`, `delete table ${NFT_TABLE}`, `add table ${NFT_TABLE}`];
-const REMOVAL = ANEW.slice(0, 2);
+/** Without the flag, adding a table that sleeps would wake it. */
+const ASLEEP = `add table ${NFT_TABLE} { flags dormant; }`;
 
 /** The plan that carries out the edits, in a table that is there or (`anew`) in one that replaces whatever is. */
 export function printPlan(edits: TableEdits, { anew }: { readonly anew: boolean }): FilterPlan {
@@ -82,16 +83,16 @@ export function printPlan(edits: TableEdits, { anew }: { readonly anew: boolean 
 }
 
 /**
- * Takes the table off the packets' way at once, with all that is in it. The kernel empties the chains of a deleted table one by
- * one while packets are in them: for a moment a policy that is empty already would be asked by a container's chain that is not.
+ * Takes the table off the packets' way at once, with all that is in it; to be run before `removalScript`, in a transaction of
+ * its own. Packets were seen to be lost when a table was deleted that was awake: its chains go one by one.
  */
 export function sleepScript(): string {
-  return scriptOf([`add table ${NFT_TABLE} { flags dormant; }`]);
+  return scriptOf([ASLEEP]);
 }
 
 /** Takes all that is ours away, be it there or not. */
 export function removalScript(): string {
-  return scriptOf(REMOVAL);
+  return scriptOf([ASLEEP, `delete table ${NFT_TABLE}`]);
 }
 
 function scriptOf(lines: readonly string[]): string {
