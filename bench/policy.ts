@@ -133,6 +133,7 @@ class Host {
   readonly #filter: PacketFilter;
   readonly #felix: Felix;
   readonly #feed: ResourceFeed;
+  #revision = 0;
 
   constructor(path: string) {
     this.#kernel = openKernel(path);
@@ -156,7 +157,8 @@ class Host {
   }
 
   put(each: AnyResource): void {
-    this.#feed.put({ key: keyOf(each), value: valueOfResource(each), revision: revision(1) });
+    this.#revision += 1;
+    this.#feed.put({ key: keyOf(each), value: valueOfResource(each), revision: revision(this.#revision) });
   }
 
   inSync(): void {

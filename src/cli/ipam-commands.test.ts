@@ -51,7 +51,7 @@ async function network(): Promise<Bench> {
   await one.withStore(async (store) => {
     const request = { labels: {}, requestedPools: [], use: 'Workload' as const, namespace: 'default', families: [] };
     const give = (node: string, handle: string, address: string, ageMs: number) =>
-      new AddressAllocator(store, () => Date.now() - ageMs).assign({
+      new AddressAllocator(store, { now: () => Date.now() - ageMs }).assign({
         ...{ ...request, node, handle, requestedAddresses: [ip(address)], attributes: { node, pod: handle } },
       });
     await give('a', 'web', '10.0.0.0', 26 * HOUR_MS);

@@ -10,7 +10,7 @@ import { renderTable } from '../lib/table.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { documentOf } from '../model/kinds.ts';
 import { resourceOfEntry } from '../model/resource-entry.ts';
-import { followStore } from '../node/store-follower.ts';
+import { StoreFollower } from '../node/store-follower.ts';
 import type { Entry, Store } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import type { Format, Output } from './output.ts';
@@ -64,7 +64,7 @@ export async function followTarget(
   };
   const away = (reason: string) => output.talk(`warning: the store cannot be followed, trying again: ${reason}\n`);
   const options = { signal, log: SILENT, random: Math.random };
-  await followStore(store, kindPrefixOf(target), { put, removed: gone, inSync, away }, options);
+  await new StoreFollower(store, kindPrefixOf(target), { put, removed: gone, inSync, away }, options).run();
 }
 
 function isPointedAt(target: Target, key: string): boolean {

@@ -215,7 +215,7 @@ test('the configuration, the namespace and the time are the store’s and the cl
   });
   const value = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'blue' } } };
   await store.transact({ expect: [], writes: [{ kind: 'put', key: '/resources/Namespace/shop', value }] });
-  const allocator = new AddressAllocator(store, () => Date.parse('2026-05-01T12:00:00Z'));
+  const allocator = new AddressAllocator(store, { now: () => Date.parse('2026-05-01T12:00:00Z') });
   const give = async (handle: string, namespace: string) =>
     (await allocator.assign(assignment('a', handle, { namespace }))).map(formatIp).join();
   assert.match(await give('h0', 'shop'), /^10\.0\.0\./);

@@ -20,14 +20,14 @@ import { wallClockNow } from '../lib/clock.ts';
 import { DEFAULT_CONFIGURATION } from '../model/configuration-name.ts';
 import type { IpPool } from '../model/ip-pool.ts';
 import type { IpamHandle } from '../model/ipam-handle.ts';
-import type { AnyResource, KindName } from '../model/kinds.ts';
-import { entryOfKind } from '../model/resource-entry.ts';
+import type { KindName } from '../model/kinds.ts';
 import { cidrName, kindPrefix, resourceKey } from '../model/resource-key.ts';
 import type { Labels } from '../model/selector.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { cidr, formatCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
-import type { Entry, Store, Transaction } from '../store/store.ts';
+import type { Store, Transaction } from '../store/store.ts';
+import { EntryReader, type OfKind } from './entry-reader.ts';
 
 /** Calico's bound. Each lost attempt is another host's success, so a hundred in a row is not a race any more. */
 const ATTEMPTS_MAX = 100;
@@ -50,14 +50,16 @@ export class AllocationError extends Error {
 
 export class AddressAllocator {
   readonly #store: Store;
+  readonly #reader: EntryReader;
   readonly #now: () => number;
   #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** `now` is the wall clock in milliseconds, for what is written about holders. */
-  constructor(store: Store, now: () => number = wallClockNow) {
+  /** `now` is the wall clock in milliseconds, for what is written about holders; `reader` may be shared. */
+  constructor(store: Store, options: { readonly now?: () => number; readonly reader?: EntryReader } = {}) {
     this.#store = store;
-    this.#now = now;
+    this.#now = options.now ?? wallClockNow;
+    this.#reader = options.reader ?? new EntryReader();
   }
 
   /**
@@ -163,7 +165,7 @@ export class AddressAllocator {
 
   async #configuration(): Promise<BlockLimits> {
     const entry = await this.#store.get(resourceKey({ kind: 'IPAMConfiguration', name: DEFAULT_CONFIGURATION }));
-    const configuration = entry && entryOfKind('IPAMConfiguration', entry);
+    const configuration = entry && this.#reader.ofKind('IPAMConfiguration', entry);
     if (entry !== undefined && configuration === undefined)
       throw new AllocationError('unreadable', `${entry.key} is not a valid IPAMConfiguration; apply it anew`);
     return blockLimitsOf(configuration);
@@ -195,7 +197,7 @@ export class AddressAllocator {
     const isAsked = pools.some(({ spec }) => spec.namespaceSelector !== undefined);
     if (namespace === undefined || !isAsked) return new Map();
     const entry = await this.#store.get(resourceKey({ kind: 'Namespace', name: namespace }));
-    const resource = entry && entryOfKind('Namespace', entry);
+    const resource = entry && this.#reader.ofKind('Namespace', entry);
     return new Map([[namespace, resource?.metadata.labels ?? {}]]);
   }
 
@@ -203,7 +205,7 @@ export class AddressAllocator {
     const keys = cidrTexts.map((text) => resourceKey({ kind: 'IPAMBlock', name: cidrName(text) }));
     const entries = await Promise.all(keys.map((key) => this.#store.get(key)));
     return byCidr(
-      read(
+      this.#reader.allOfKind(
         'IPAMBlock',
         entries.filter((entry) => entry !== undefined),
       ),
@@ -217,7 +219,7 @@ export class AddressAllocator {
   async #handle(handleId: string): Promise<IpamHandle | undefined> {
     const entry = await this.#store.get(handleKey(handleId));
     if (entry === undefined) return undefined;
-    const handle = entryOfKind('IPAMHandle', entry);
+    const handle = this.#reader.ofKind('IPAMHandle', entry);
     if (handle === undefined)
       throw new AllocationError('unreadable', `${entry.key} is not a valid IPAMHandle; remove it`);
     const failure = handleFailure(handle, handleId);
@@ -225,30 +227,13 @@ export class AddressAllocator {
     return handle;
   }
 
-  async #list<Name extends KindName>(kind: Name, namePrefix = ''): Promise<Reading<Name>> {
+  async #list<Name extends KindName>(kind: Name, namePrefix = ''): Promise<OfKind<Name>> {
     const { entries } = await this.#store.list(`${kindPrefix(kind)}${namePrefix}`);
-    return read(kind, entries);
+    return this.#reader.allOfKind(kind, entries);
   }
 }
 
-interface Reading<Name extends KindName> {
-  readonly resources: readonly Extract<AnyResource, { readonly kind: Name }>[];
-  /** Keys of entries that are no valid resource of the kind. */
-  readonly unreadable: readonly string[];
-}
-
-function read<Name extends KindName>(kind: Name, entries: readonly Entry[]): Reading<Name> {
-  const resources: Reading<Name>['resources'][number][] = [];
-  const unreadable: string[] = [];
-  for (const entry of entries) {
-    const resource = entryOfKind(kind, entry);
-    if (resource === undefined) unreadable.push(entry.key);
-    else resources.push(resource);
-  }
-  return { resources, unreadable };
-}
-
-function byCidr({ resources, unreadable }: Reading<'IPAMBlock'>): Pick<Snapshot, 'blocks' | 'unreadable'> {
+function byCidr({ resources, unreadable }: OfKind<'IPAMBlock'>): Pick<Snapshot, 'blocks' | 'unreadable'> {
   return { blocks: new Map(resources.map((block) => [block.spec.cidr, block])), unreadable: new Set(unreadable) };
 }
 

@@ -19,7 +19,7 @@ class Host {
   readonly devices = new Set<string>();
   readonly released: LogData[] = [];
   now = Date.parse('2026-05-01T12:00:00Z');
-  readonly allocator = new AddressAllocator(this.store, () => this.now);
+  readonly allocator = new AddressAllocator(this.store, { now: () => this.now });
   readonly garbage: AddressGarbage;
 
   constructor() {

@@ -159,7 +159,7 @@ class Model {
     const own = [...this.running.values()].filter((container) => container.host === host);
     const choice = this.random();
     const isPlain = this.random() < 0.5;
-    const allocator = new AddressAllocator(store, () => this.now);
+    const allocator = new AddressAllocator(store, { now: () => this.now });
     if (choice < 0.45 || own.length === 0) {
       const handle = `net.${host}.${this.#handles++}`;
       const key = resourceKey({ kind: 'WorkloadEndpoint', namespace: 'default', name: handle.replaceAll('.', '-') });

@@ -33,6 +33,7 @@ import type { AgentConfiguration } from './configuration.ts';
 import type { AgentStatus, PolicyControl, Readiness } from './control-api.ts';
 import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from './control-api.ts';
 import { startControlServer } from './control-server.ts';
+import { EntryReader } from './entry-reader.ts';
 import type { Felix } from './felix.ts';
 import { DropWatch } from './filter/drop-watch.ts';
 import { nftablesProblem } from './filter/open-backend.ts';
@@ -44,7 +45,7 @@ import { felixNumbers } from './monitoring/felix-numbers.ts';
 import { Monitoring } from './monitoring/monitoring.ts';
 import { openFelix } from './open-felix.ts';
 import { ResourceFeed } from './resource-feed.ts';
-import { followStore } from './store-follower.ts';
+import { StoreFollower } from './store-follower.ts';
 import { VERSION } from './version.ts';
 
 /** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
@@ -100,14 +101,16 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     () => felix.close(),
     () => monitoring.close(),
   );
+  const reader = new EntryReader();
   const feed = new ResourceFeed({
-    ...{ node, felix, bgp, log },
+    ...{ node, felix, bgp, reader, log },
     nftablesProblem,
     onMetrics: (metrics) =>
       monitoring.configure({ metrics, collectors: bmpCollector === undefined ? [] : [bmpCollector] }),
   });
   const stopping = new AbortController();
-  const following = followStore(store, RESOURCES_PREFIX, feed, { signal: stopping.signal, log, random });
+  const follower = new StoreFollower(store, RESOURCES_PREFIX, feed, { signal: stopping.signal, log, random });
+  const following = follower.run();
   closers.push(
     () => following,
     () => stopping.abort(),
@@ -123,7 +126,8 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     () => stopping.abort(),
   );
 
-  const attachments = openAttachments({ node, store, kernel, felix, feed, log, closers });
+  const ownStore = follower.ownStore(({ writes }, revision) => reader.wrote(writes, revision));
+  const attachments = openAttachments({ node, store: ownStore, kernel, felix, feed, reader, log, closers });
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
@@ -154,11 +158,12 @@ function openAttachments(parts: {
   readonly kernel: Kernel;
   readonly felix: Felix;
   readonly feed: ResourceFeed;
+  readonly reader: EntryReader;
   readonly log: Log;
   readonly closers: (() => unknown)[];
 }): Attachments {
-  const { node, store, kernel, felix, feed, log, closers } = parts;
-  const allocator = new AddressAllocator(store);
+  const { node, store, kernel, felix, feed, reader, log, closers } = parts;
+  const allocator = new AddressAllocator(store, { reader });
   const facts = () => nodeFacts(feed, felix);
   const hasDevice = (name: string) => kernel.link(name) !== undefined;
   const garbage = new AddressGarbage({ node, store, allocator, labels: () => facts().labels, hasDevice, log });

@@ -15,7 +15,6 @@ import type { FelixConfiguration } from '../model/felix-configuration.ts';
 import type { IpPool } from '../model/ip-pool.ts';
 import type { AnyResource, KindName } from '../model/kinds.ts';
 import type { Node } from '../model/node.ts';
-import { resourceOfEntry } from '../model/resource-entry.ts';
 import { formatResourceId, parseResourceKey } from '../model/resource-key.ts';
 import { DEFAULT_NAMESPACE } from '../model/validate.ts';
 import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
@@ -26,6 +25,7 @@ import type { Entry } from '../store/store.ts';
 import { nodeAddresses } from './bgp/peer-sessions.ts';
 import { parseDurationMs } from './bgp/peer-settings.ts';
 import type { Bgp } from './bgp.ts';
+import { EntryReader } from './entry-reader.ts';
 import type { Felix } from './felix.ts';
 import { felixOnNode } from './felix-layers.ts';
 import { chooseBackend } from './filter/backend-choice.ts';
@@ -39,6 +39,7 @@ export class ResourceFeed implements StoreListener {
   readonly #node: string;
   readonly #felix: Felix;
   readonly #bgp: Pick<Bgp, 'configure'>;
+  readonly #reader: EntryReader;
   readonly #log: Log;
   readonly #nodes = new Map<string, Node>();
   readonly #bgpResources = {
@@ -68,6 +69,8 @@ export class ResourceFeed implements StoreListener {
     readonly node: string;
     readonly felix: Felix;
     readonly bgp: Pick<Bgp, 'configure'>;
+    /** Shared with whoever reads the same entries. */
+    readonly reader?: EntryReader;
     readonly log: Log;
     /** Where metrics are to be served now; undefined for nowhere. */
     readonly onMetrics: (place: MetricsPlace | undefined) => void;
@@ -77,6 +80,7 @@ export class ResourceFeed implements StoreListener {
     this.#node = options.node;
     this.#felix = options.felix;
     this.#bgp = options.bgp;
+    this.#reader = options.reader ?? new EntryReader();
     this.#log = options.log;
     this.#onMetrics = options.onMetrics;
     let works = false;
@@ -139,7 +143,7 @@ export class ResourceFeed implements StoreListener {
   }
 
   put(entry: Entry): void {
-    const reading = resourceOfEntry(entry);
+    const reading = this.#reader.read(entry);
     if (!reading.ok) this.#log.warn('resource ignored: it is not valid', { problem: reading.problem });
     this.#take(entry.key, reading.ok ? reading.resource : undefined);
   }

@@ -8,7 +8,7 @@ import { openMemoryStore } from '../store/memory.ts';
 import type { Entry, Store, Write } from '../store/store.ts';
 import { StoreError } from '../store/store.ts';
 import type { StoreListener } from './store-follower.ts';
-import { followStore } from './store-follower.ts';
+import { StoreFollower } from './store-follower.ts';
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => SILENT };
 
@@ -52,7 +52,8 @@ function follow(store: Store): { told: Told; stop: () => Promise<void> } {
   const told = new Told();
   const stopping = new AbortController();
   const options = { signal: stopping.signal, log: SILENT, random: () => 0 };
-  const following = followStore(store, '/r/', told, options);
+  const follower = new StoreFollower(store, '/r/', told, options);
+  const following = follower.run();
   const stop = async () => {
     stopping.abort();
     await following;

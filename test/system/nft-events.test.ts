@@ -8,10 +8,11 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { addNamespace, removeNamespace } from '../../src/kernel/network-namespace.ts';
 import { type Nft, openNft, openSpawnedNft } from '../../src/kernel/nft.ts';
-import { type NftElements, openNftElements } from '../../src/kernel/nft-elements.ts';
+import { type NftEdits, openNftEdits } from '../../src/kernel/nft-edits.ts';
 import { type NftEvents, openNftEvents } from '../../src/kernel/nft-events.ts';
 import { ip } from '../../src/net/ip.ts';
 import type { SetElement } from '../../src/net/set-element.ts';
+import { NO_EDITS } from '../../src/net/table-edit.ts';
 import { inShell, kernelState, stateDifference } from './policy/kernel-state.ts';
 import { PolicyWorld, type TestWorkload } from './policy/policy-world.ts';
 
@@ -54,18 +55,18 @@ describe('events of a table', { skip }, () => {
   let own: Nft;
   let foreign: Nft;
   let spawned: Nft;
-  let elements: NftElements;
+  let edits: NftEdits;
   let events: NftEvents;
   let told: string[] = [];
 
   before(() => {
     const path = addNamespace(NAME);
-    [own, foreign, spawned, elements] = [openNft(path), openNft(path), openSpawnedNft(path), openNftElements(path)];
+    [own, foreign, spawned, edits] = [openNft(path), openNft(path), openSpawnedNft(path), openNftEdits(path)];
     events = openNftEvents(path, 'muslin', (by) => told.push(by));
   });
 
   after(() => {
-    for (const each of [own, foreign, spawned, elements, events]) each?.close();
+    for (const each of [own, foreign, spawned, edits, events]) each?.close();
     removeNamespace(NAME);
   });
 
@@ -101,7 +102,8 @@ describe('events of a table', { skip }, () => {
     ['our own, by the program', () => events.own(() => spawned.run('add rule inet muslin c drop\n'))],
     [
       'our own, by netlink',
-      () => events.own(() => elements.change('muslin', [{ set: 't', removed: [], added: FLOOD }])),
+      () =>
+        events.own(() => edits.change('muslin', { ...NO_EDITS, members: [{ set: 't', removed: [], added: FLOOD }] })),
     ],
     ['our own that is refused', () => events.own(() => assert.throws(() => own.run('delete set inet muslin x\n')))],
     ['our own listing', () => events.own(() => own.listTable('inet muslin'))],
@@ -118,7 +120,8 @@ describe('events of a table', { skip }, () => {
 
   /** Fills three sets, each in a transaction of its own. */
   const fill = (table: string): void => {
-    for (const set of ['s', 't', 'u']) elements.change(table, [{ set, removed: [], added: FLOOD }]);
+    for (const set of ['s', 't', 'u'])
+      edits.change(table, { ...NO_EDITS, members: [{ set, removed: [], added: FLOOD }] });
   };
 
   test('our own change is not told, even if there is more of it than a listener can hold', async () => {

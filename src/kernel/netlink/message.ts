@@ -25,6 +25,7 @@ export const NLM_F = {
   replace: 0x100,
   exclusive: 0x200,
   create: 0x400,
+  append: 0x800,
   /** In an NLMSG_ERROR: the request that it repeats is its header only. */
   capped: 0x100,
   /** In an NLMSG_ERROR: attributes follow (the extended ack). */

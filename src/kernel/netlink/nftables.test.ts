@@ -3,10 +3,11 @@ import { describe, test } from 'node:test';
 import { toHex } from '../../lib/bytes.ts';
 import { cidr } from '../../net/cidr.ts';
 import { ip } from '../../net/ip.ts';
-import type { SetElement } from '../../net/set-element.ts';
+import type { SetElement, SetElementsChange } from '../../net/set-element.ts';
+import { NO_EDITS } from '../../net/table-edit.ts';
 import { checkBears, messageOf } from './golden.suite.ts';
 import { encodeMessage, type NetlinkMessage, parseAttributes, parseMessages } from './message.ts';
-import { decodeGeneration, encodeElementBatch, encodeGenerationGet, isAboutTable, nextGeneration } from './nftables.ts';
+import { decodeGeneration, encodeGenerationGet, encodeTableBatch, isAboutTable, nextGeneration } from './nftables.ts';
 
 /** What nft 1.0.6 sends for `add element` in sets a4, n4, n6, p4, p6 of the table inet muslin, one transaction. */
 const NFT_ADDS =
@@ -34,8 +35,10 @@ const port = (text: string, protocol: number, number: number): SetElement[] => [
   { kind: 'port', address: ip(text), protocol, port: number },
 ];
 
-const batchOf = (...changes: Parameters<typeof encodeElementBatch>[1]): Uint8Array =>
-  Buffer.concat(encodeElementBatch('muslin', changes).map(({ request }, index) => encodeMessage(request, index)));
+const batchOf = (...members: SetElementsChange[]): Uint8Array =>
+  Buffer.concat(
+    encodeTableBatch('muslin', { ...NO_EDITS, members }).map(({ request }, index) => encodeMessage(request, index)),
+  );
 
 interface Readable {
   readonly type: number;
@@ -117,18 +120,17 @@ describe('a batch of set members', () => {
 
   test('takes members off before others come, in messages that an attribute can hold', () => {
     const many = Array.from({ length: 2_500 }, (_, index) => `fd00::${index.toString(16)}:0/112`);
-    const messages = encodeElementBatch('muslin', [
-      { set: 's', removed: prefixes('fd00::/16'), added: prefixes(...many) },
-    ]);
+    const members = [{ set: 's', removed: prefixes('fd00::/16'), added: prefixes(...many) }];
+    const messages = encodeTableBatch('muslin', { ...NO_EDITS, members });
     assert.deepEqual(
-      messages.map(({ request: { type }, about }) => [type, about?.verb, about?.elements.length]),
+      messages.map(({ request: { type }, what }) => [type, what()]),
       [
-        [0x10, undefined, undefined],
-        [0x0a0e, 'remove', 1],
-        [0x0a0c, 'add', 1000],
-        [0x0a0c, 'add', 1000],
-        [0x0a0c, 'add', 500],
-        [0x11, undefined, undefined],
+        [0x10, 'table inet muslin: a transaction'],
+        [0x0a0e, 'set inet muslin s: removing fd00::/16'],
+        [0x0a0c, 'set inet muslin s: adding fd00::/112, fd00::1:0/112, fd00::2:0/112, … (1000)'],
+        [0x0a0c, 'set inet muslin s: adding fd00::3e8:0/112, fd00::3e9:0/112, fd00::3ea:0/112, … (1000)'],
+        [0x0a0c, 'set inet muslin s: adding fd00::7d0:0/112, fd00::7d1:0/112, fd00::7d2:0/112, … (500)'],
+        [0x11, 'table inet muslin: a transaction'],
       ],
     );
   });

@@ -1,5 +1,5 @@
 /**
- * Members of nftables' sets as netlink messages, the ruleset's generation, and what the kernel tells of changes.
+ * Transactions of nftables as netlink messages, members of its sets, the ruleset's generation, and what the kernel tells of changes.
  *
  * A transaction is a batch in one datagram: begin, messages, end; it happens whole or not at all. A message of elements
  * names one set and holds as many as fit an attribute. A prefix is two elements: where it begins, and, marked as an end,
@@ -9,11 +9,14 @@
  * of it.
  *
  * Source: linux/netfilter/nf_tables.h, nf_tables_api.c; nft's src/segtree.c and libnftnl/udata.h for the open end.
- * Called by kernel/nft-elements.ts and kernel/nft-events.ts.
+ * Called by kernel/nft-edits.ts and kernel/nft-events.ts.
  */
 import { byteAt } from '../../lib/bytes.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import type { SetElement, SetElementsChange } from '../../net/set-element.ts';
+import { formatCidr } from '../../net/cidr.ts';
+import { formatIp } from '../../net/ip.ts';
+import type { SetElement } from '../../net/set-element.ts';
+import type { TableEdits } from '../../net/table-edit.ts';
 import {
   type NetlinkMessage,
   type NetlinkRequest,
@@ -33,6 +36,17 @@ import {
   nfgenmsg,
 } from './netfilter.ts';
 
+import {
+  encodeChainAdd,
+  encodeChainFlush,
+  encodeChainRemove,
+  encodeRuleAdd,
+  NFPROTO_INET,
+  NFTA_DATA,
+  NFTA_LIST_ELEM,
+  writeVerdict,
+} from './nft-rules.ts';
+
 const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;
 const NEW_SET_ELEMENT = netfilterType(NFNL_SUBSYSTEM.nftables, 12);
@@ -40,13 +54,8 @@ const DELETE_SET_ELEMENT = netfilterType(NFNL_SUBSYSTEM.nftables, 14);
 const NEW_GENERATION = netfilterType(NFNL_SUBSYSTEM.nftables, 15);
 const GET_GENERATION = netfilterType(NFNL_SUBSYSTEM.nftables, 16);
 
-/** Tables of both IP families; NFPROTO_INET of linux/netfilter.h. */
-const NFPROTO_INET = 1;
-
 const NFTA_SET_ELEM_LIST = { table: 1, set: 2, elements: 3 } as const;
-const NFTA_LIST_ELEM = 1;
-const NFTA_SET_ELEM = { key: 1, flags: 3, userData: 6 } as const;
-const NFTA_DATA_VALUE = 1;
+const NFTA_SET_ELEM = { key: 1, value: 2, flags: 3, userData: 6 } as const;
 /** In messages of tables, chains, rules, sets, elements, objects and flow tables alike. */
 const NFTA_TABLE_NAME = 1;
 const NFTA_GEN = { id: 1, processId: 2, processName: 3 } as const;
@@ -58,28 +67,53 @@ const OPEN_ENDED = Uint8Array.of(1, 4, 1, 0, 0, 0);
 /** Elements in a message: the largest, an IPv6 prefix, has 64 bytes, and an attribute holds 65,535. */
 const ELEMENTS_MAX = 1000;
 
-/** A message of a batch; the begin and the end are about no set. */
+/** Elements that a message of an error names. */
+const ELEMENTS_NAMED_MAX = 3;
+/** A device's name as a key of a map: IFNAMSIZ, filled up with zeros. */
+const DEVICE_NAME_BYTES = 16;
+
+/** A message of a batch, and what it does, in words, should it be refused. */
 export interface BatchMessage {
   readonly request: NetlinkRequest;
-  readonly about: ElementsMessage | undefined;
+  readonly what: () => string;
 }
 
-/** For telling what was refused. */
-export interface ElementsMessage {
-  readonly verb: 'add' | 'remove';
-  readonly set: string;
-  readonly elements: readonly SetElement[];
-}
-
-/** One transaction in the table `inet NAME`: first what leaves each set, then what comes. */
-export function encodeElementBatch(tableName: string, changes: readonly SetElementsChange[]): BatchMessage[] {
-  const messages: BatchMessage[] = [{ request: encodeBatchLimit(BATCH_BEGIN), about: undefined }];
-  for (const { set, removed, added } of changes) {
-    for (const elements of slices(removed))
-      messages.push(elementsMessage(tableName, { verb: 'remove', set, elements }));
-    for (const elements of slices(added)) messages.push(elementsMessage(tableName, { verb: 'add', set, elements }));
-  }
-  return [...messages, { request: encodeBatchLimit(BATCH_END), about: undefined }];
+/** One transaction in the table `inet NAME`; what leaves a set or map goes before what comes. */
+export function encodeTableBatch(tableName: string, edits: TableEdits): BatchMessage[] {
+  const whole = () => `table inet ${tableName}: a transaction`;
+  const chain = (name: string, request: NetlinkRequest, verb: string): BatchMessage => ({
+    request,
+    what: () => `chain inet ${tableName} ${name}: ${verb}`,
+  });
+  // Each chain is there before the first rule may jump to it, and all are empty before the first of them goes.
+  return [
+    { request: encodeBatchLimit(BATCH_BEGIN), what: whole },
+    ...edits.chains.map(({ name }) => chain(name, encodeChainAdd(tableName, name), 'adding it')),
+    ...edits.chains.flatMap(({ name, rules }) => [
+      chain(name, encodeChainFlush(tableName, name), 'emptying it'),
+      ...rules.map((rule) => chain(name, encodeRuleAdd(tableName, name, rule), `adding "${rule.comment}"`)),
+    ]),
+    ...edits.members.flatMap(({ set, removed, added }) => [
+      ...slices(removed).map((elements) => elementsMessage(tableName, set, 'remove', elements.map(memberOf))),
+      ...slices(added).map((elements) => elementsMessage(tableName, set, 'add', elements.map(memberOf))),
+    ]),
+    ...edits.dispatches.flatMap(({ map, removed, added }) => [
+      ...slices(removed).map((devices) =>
+        elementsMessage(
+          tableName,
+          map,
+          'remove',
+          devices.map((device) => deviceElement(device)),
+        ),
+      ),
+      ...slices(added.map(([device, target]) => deviceElement(device, target))).map((elements) =>
+        elementsMessage(tableName, map, 'add', elements),
+      ),
+    ]),
+    ...edits.staleChains.map((name) => chain(name, encodeChainFlush(tableName, name), 'emptying it')),
+    ...edits.staleChains.map((name) => chain(name, encodeChainRemove(tableName, name), 'removing it')),
+    { request: encodeBatchLimit(BATCH_END), what: whole },
+  ];
 }
 
 /** Asks for the ruleset's generation. */
@@ -120,46 +154,90 @@ function encodeBatchLimit(type: number): NetlinkRequest {
   return { type, flags: 0, body: nfgenmsg(0, NFNL_SUBSYSTEM.nftables).finish() };
 }
 
-function slices(elements: readonly SetElement[]): SetElement[][] {
+function slices<Element>(elements: readonly Element[]): Element[][] {
   return Array.from({ length: Math.ceil(elements.length / ELEMENTS_MAX) }, (_, index) =>
     elements.slice(index * ELEMENTS_MAX, (index + 1) * ELEMENTS_MAX),
   );
 }
 
-function elementsMessage(tableName: string, about: ElementsMessage): BatchMessage {
-  const { verb, set, elements } = about;
+/** An element in the making, and what it is called. */
+interface ElementText {
+  readonly write: (writer: NetlinkWriter) => void;
+  readonly text: () => string;
+}
+
+function elementsMessage(
+  tableName: string,
+  set: string,
+  verb: 'add' | 'remove',
+  elements: readonly ElementText[],
+): BatchMessage {
   const writer = nfgenmsg(NFPROTO_INET, 0);
   writer.attributeText(NFTA_SET_ELEM_LIST.table, tableName).attributeText(NFTA_SET_ELEM_LIST.set, set);
   nestAttributes(writer, NFTA_SET_ELEM_LIST.elements, () => {
-    for (const element of elements) writeElement(writer, element);
+    for (const { write } of elements) write(writer);
   });
   const request =
     verb === 'add'
       ? { type: NEW_SET_ELEMENT, flags: NLM_F.create, body: writer.finish() }
       : { type: DELETE_SET_ELEMENT, flags: 0, body: writer.finish() };
-  return { request, about };
+  const what = (): string => {
+    const named = elements
+      .slice(0, ELEMENTS_NAMED_MAX)
+      .map(({ text }) => text())
+      .join(', ');
+    const more = elements.length > ELEMENTS_NAMED_MAX ? `, … (${elements.length})` : '';
+    return `set inet ${tableName} ${set}: ${verb === 'add' ? 'adding' : 'removing'} ${named}${more}`;
+  };
+  return { request, what };
 }
 
-function writeElement(writer: NetlinkWriter, element: SetElement): void {
+function memberOf(element: SetElement): ElementText {
   switch (element.kind) {
     case 'address':
-      writeKey(writer, element.address.bytes);
-      return;
-    case 'port':
-      writeKey(writer, concatenation(element.address.bytes, Uint8Array.of(element.protocol), be16(element.port)));
-      return;
+      return {
+        write: (writer) => writeKey(writer, element.address.bytes),
+        text: () => formatIp(element.address),
+      };
+    case 'port': {
+      const { address, protocol, port } = element;
+      const key = concatenation(address.bytes, Uint8Array.of(protocol), be16(port));
+      return {
+        write: (writer) => writeKey(writer, key),
+        text: () => `${formatIp(address)} . ${protocol} . ${port}`,
+      };
+    }
     case 'prefix': {
       const end = addressBehind(element.prefix);
-      writeKey(writer, element.prefix.address.bytes, end === undefined ? 'open' : 'whole');
-      if (end !== undefined) writeKey(writer, end, 'end');
+      return {
+        write: (writer) => {
+          writeKey(writer, element.prefix.address.bytes, end === undefined ? 'open' : 'whole');
+          if (end !== undefined) writeKey(writer, end, 'end');
+        },
+        text: () => formatCidr(element.prefix),
+      };
     }
   }
+}
+
+/** An entry of a dispatch map; without a chain, to be removed. */
+function deviceElement(device: string, chain?: string): ElementText {
+  const key = new Uint8Array(DEVICE_NAME_BYTES);
+  new TextEncoder().encodeInto(device, key);
+  return {
+    text: () => device,
+    write: (writer) =>
+      nestAttributes(writer, NFTA_LIST_ELEM, () => {
+        nestAttributes(writer, NFTA_SET_ELEM.key, () => writer.attribute(NFTA_DATA.value, key));
+        if (chain !== undefined) writeVerdict(writer, NFTA_SET_ELEM.value, { verdict: 'goto', chain });
+      }),
+  };
 }
 
 function writeKey(writer: NetlinkWriter, key: Uint8Array, kind: 'whole' | 'open' | 'end' = 'whole'): void {
   nestAttributes(writer, NFTA_LIST_ELEM, () => {
     if (kind === 'end') writer.attribute(NFTA_SET_ELEM.flags, INTERVAL_END);
-    nestAttributes(writer, NFTA_SET_ELEM.key, () => writer.attribute(NFTA_DATA_VALUE, key));
+    nestAttributes(writer, NFTA_SET_ELEM.key, () => writer.attribute(NFTA_DATA.value, key));
     if (kind === 'open') writer.attribute(NFTA_SET_ELEM.userData, OPEN_ENDED);
   });
 }

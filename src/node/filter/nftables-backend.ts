@@ -1,23 +1,24 @@
 /**
  * The packet filter in nftables: the table `inet muslin`, which is ours alone.
  *
- * Each change is one nftables transaction: it happens whole or not at all. Where only members of sets come and go, as they do
- * with every container, the kernel is told directly, at the cost of the change; all else is nft's text, at the cost of
- * the table. A table that cannot be read, or in which something stands that is not of our making, is made anew in one
+ * Each change is one nftables transaction: it happens whole or not at all. What comes and goes with a container is told the
+ * kernel directly, at the cost of the change; all else is nft's text, at the cost of the table. A table that cannot be read, or in which something stands that is not of our making, is made anew in one
  * transaction. The kernel tells when somebody else changes the table.
  */
 import type { Chain, ChainKey, FilterProgram, ProgramChanges } from '../../felix/dataplane/filter/program.ts';
 import { readCounts, ruleCounts } from '../../felix/dataplane/nftables/counts.ts';
+import { directEdits } from '../../felix/dataplane/nftables/direct.ts';
 import { forwardDrops } from '../../felix/dataplane/nftables/forward-drops.ts';
 import { ListingUnreadable } from '../../felix/dataplane/nftables/listing.ts';
 import { NFT_TABLE, NFT_TABLE_NAME, nftChainName } from '../../felix/dataplane/nftables/names.ts';
-import { memberChanges, planChanges, planFilter } from '../../felix/dataplane/nftables/plan.ts';
+import { planChanges, planFilter } from '../../felix/dataplane/nftables/plan.ts';
 import { type FilterPlan, removalScript, sleepScript } from '../../felix/dataplane/nftables/script.ts';
 import { KernelError } from '../../kernel/kernel.ts';
 import type { Nft } from '../../kernel/nft.ts';
 import { openNft } from '../../kernel/nft.ts';
-import { ELEMENTS_IN_TRANSACTION_MAX, type NftElements, openNftElements } from '../../kernel/nft-elements.ts';
+import { EDITS_IN_TRANSACTION_MAX, type NftEdits, openNftEdits } from '../../kernel/nft-edits.ts';
 import { openNftEvents } from '../../kernel/nft-events.ts';
+import { countOfEdits } from '../../net/table-edit.ts';
 import type { FilterBackend, RuleCount } from './filter-backend.ts';
 
 /** More chains than this are read by listing the whole table, which is little slower: nft looks through all chains for one. */
@@ -36,7 +37,7 @@ export function openNftablesBackend(namespacePath?: string): FilterBackend {
   let tell = (_by: string): void => undefined;
   try {
     const nft = opened(openNft(namespacePath));
-    const elements = opened(openNftElements(namespacePath));
+    const edits = opened(openNftEdits(namespacePath));
     const events = opened(openNftEvents(namespacePath, NFT_TABLE_NAME, (by) => tell(by)));
     const run = ({ script, changes }: FilterPlan): number => {
       if (changes > 0) events.own(() => nft.run(script));
@@ -51,7 +52,7 @@ export function openNftablesBackend(namespacePath?: string): FilterBackend {
       title: 'nftables',
       apply: (program, changes) => {
         if (changes === undefined) return readAndRun(program);
-        return events.own(() => changeMembers(elements, changes)) ?? run(planChanges(changes));
+        return events.own(() => changeDirectly(edits, changes)) ?? run(planChanges(changes));
       },
       counts: (program, keys) => {
         const chains = [...program.chains].filter(([key]) => keys?.has(key) ?? true);
@@ -75,13 +76,14 @@ export function openNftablesBackend(namespacePath?: string): FilterBackend {
   }
 }
 
-/** How many members were changed; undefined where that is not all there is to change, or cannot be done so: nothing was. */
-function changeMembers(elements: NftElements, changes: ProgramChanges): number | undefined {
-  const members = memberChanges(changes);
-  const count = members?.reduce((sum, { removed, added }) => sum + removed.length + added.length, 0) ?? 0;
-  if (members === undefined || count > ELEMENTS_IN_TRANSACTION_MAX) return undefined;
+/** How much was changed; undefined where that is not all there is to change, or cannot be done so: nothing was. */
+function changeDirectly(nftEdits: NftEdits, changes: ProgramChanges): number | undefined {
+  const edits = directEdits(changes);
+  if (edits === undefined) return undefined;
+  const count = countOfEdits(edits);
+  if (count > EDITS_IN_TRANSACTION_MAX) return undefined;
   try {
-    elements.change(NFT_TABLE_NAME, members);
+    nftEdits.change(NFT_TABLE_NAME, edits);
     return count;
   } catch (error) {
     // A set is new; if it is something else that is missing, nft will be refused, too.

@@ -29,6 +29,7 @@ import { Felix } from '../../../src/node/felix.ts';
 import { openFilterBackend } from '../../../src/node/filter/open-backend.ts';
 import { PacketFilter } from '../../../src/node/filter/packet-filter.ts';
 import { ResourceFeed } from '../../../src/node/resource-feed.ts';
+import type { Revision } from '../../../src/store/store.ts';
 import { revision } from '../../../src/store/store.ts';
 import { Prober } from './prober.ts';
 
@@ -96,6 +97,7 @@ export class PolicyWorld {
   readonly #namespaces: string[] = [];
   readonly #closers: (() => void)[] = [];
   #present = new Map<string, AnyResource>();
+  #revision = 0;
 
   /** Builds everything; close it in any case. `title` tells worlds of one process apart. */
   static async open(
@@ -158,7 +160,7 @@ export class PolicyWorld {
     }
     for (const [key, resource] of wanted) {
       if (JSON.stringify(this.#present.get(key)) === JSON.stringify(resource)) continue;
-      const entry = { key, value: valueOfResource(resource), revision: revision(1) };
+      const entry = { key, value: valueOfResource(resource), revision: this.#nextRevision() };
       for (const { feed } of this.hosts.values()) feed.put(entry);
     }
     this.#present = wanted;
@@ -319,11 +321,17 @@ export class PolicyWorld {
     const entries = this.#baseResources.map(resourceOf).map((resource) => [keyOf(resource), resource] as const);
     this.#present = new Map(entries);
     for (const { feed, felix } of this.hosts.values()) {
-      for (const [key, resource] of entries) feed.put({ key, value: valueOfResource(resource), revision: revision(1) });
+      for (const [key, resource] of entries)
+        feed.put({ key, value: valueOfResource(resource), revision: this.#nextRevision() });
       feed.inSync();
       felix.converged();
     }
     await this.settled();
+  }
+
+  #nextRevision(): Revision {
+    this.#revision += 1;
+    return revision(this.#revision);
   }
 
   #openKernel(name: string): Kernel {

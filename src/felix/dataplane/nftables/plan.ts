@@ -7,11 +7,9 @@
  * refusal, the agent lists anew.
  * Without a listing the plan rebuilds the table whatever is in it, which is the way out when all else fails.
  */
-import type { SetElementsChange } from '../../../net/set-element.ts';
 import { setId } from '../../desired/policy.ts';
 import type { Chain, ChainKey, FilterProgram, ProgramChanges, SetKey, SetPart, TableName } from '../filter/program.ts';
 import { difference } from './difference.ts';
-import { elementOf } from './members.ts';
 import { nftChainName, nftSetName } from './names.ts';
 import { parseListing } from './parse.ts';
 import type { FilterPlan, MemberEdit, TableEdits } from './script.ts';
@@ -54,26 +52,13 @@ export function planChanges(changes: ProgramChanges): FilterPlan {
   return printPlan(edits, { anew: false });
 }
 
-/**
- * The changes as those of set members, where they are nothing else: then the kernel can be told without nft, whose cost
- * is that of the table. Undefined where anything else comes, changes or goes. A set that gets all its members now may
- * be new, which the kernel refuses.
- */
-export function memberChanges({ chains, maps, sets }: ProgramChanges): SetElementsChange[] | undefined {
-  if (chains.size > 0 || [...maps.values()].some((entries) => entries.size > 0)) return undefined;
-  const found: SetElementsChange[] = [];
-  for (const { now, added, removed } of sets.values()) {
-    if (now === undefined || added.length + removed.length === 0) return undefined;
-    found.push({ set: nftSetName(now), removed: removed.map(elementOf), added: added.map(elementOf) });
-  }
-  return found;
-}
-
-function goneFrom<Key>(changes: ReadonlyMap<Key, unknown>): Key[] {
+/** The keys of what is there no more. */
+export function goneFrom<Key>(changes: ReadonlyMap<Key, unknown>): Key[] {
   return [...changes].flatMap(([key, now]) => (now === undefined ? [key] : []));
 }
 
-function chainNameOf(key: ChainKey): string {
+/** What a chain is called in nftables. */
+export function chainNameOf(key: ChainKey): string {
   const [table = '', name = ''] = key.split(' ');
   return nftChainName({ table: table as TableName, name }); // by the key's type
 }

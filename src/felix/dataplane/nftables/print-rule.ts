@@ -18,9 +18,9 @@ import { deviceName, nftChainName, nftSetName } from './names.ts';
 
 type Of<Kind extends Match['kind']> = Extract<Match, { readonly kind: Kind }>;
 
-const ALL_MARK_BITS = 0xffff_ffff;
+export const ALL_MARK_BITS = 0xffff_ffff;
 /** How much of a logged packet is copied: the IPv6 and TCP headers with some options; Calico's --nflog-size. */
-const LOGGED_BYTES = 80;
+export const LOGGED_BYTES = 80;
 /** Where the source port is ours to choose, it is chosen at random: two processors else choose the same one and lose a packet. */
 const RANDOM_PORT = 'fully-random';
 /** A quote ends nft's strings, "$" begins a variable. */

@@ -30,6 +30,8 @@ interface PrintedChain {
   readonly hashes: readonly string[];
   /** As many texts: matches, counter, action and comment. */
   readonly rules: readonly string[];
+  /** As many comments. */
+  readonly comments: readonly string[];
 }
 
 /** A base chain's header, from words of our own or from those of nft's listing. */
@@ -84,14 +86,13 @@ export function printChain(chain: Chain): PrintedChain {
   const texts = bodies.map(({ body, words }) => `${body} ${words}`);
   const hashes = hashesOfChains.get(chain) ?? chainedHashes(nftChainName(chain), texts);
   hashesOfChains.set(chain, hashes);
-  const rules = bodies.map(({ body, words }, index) => {
-    const comment = `${RULE_MARK}${hashes[index]}; ${words}`.slice(0, COMMENT_MAX);
-    return `${body} comment "${comment}"`;
-  });
-  return { hashes, rules };
+  const comments = bodies.map(({ words }, index) => `${RULE_MARK}${hashes[index]}; ${words}`.slice(0, COMMENT_MAX));
+  const rules = bodies.map(({ body }, index) => `${body} comment "${comments[index]}"`);
+  return { hashes, rules, comments };
 }
 
-function rulesOf(chain: Chain): Chain['rules'] {
+/** All rules of a chain, in their order. */
+export function rulesOf(chain: Chain): Chain['rules'] {
   return chain.hookRules === undefined ? chain.rules : [...chain.rules, ...chain.hookRules];
 }
 
