@@ -168,10 +168,14 @@ function call(what: string, run: (functions: Functions) => number): number {
     if (result >= 0) return result;
     const errno = koffi.errno();
     if (errno === constants.errno.EINTR) continue;
+    if (errno === constants.errno.EAGAIN) throw NOTHING_READY;
     const code = errnoName(errno);
     throw new KernelError(code, `${what}: ${code}`);
   }
 }
+
+/** Of a socket that does not block, read empty: as frequent as its events, and a stack costs more than the call. */
+const NOTHING_READY = new KernelError('EAGAIN', 'the call would block: EAGAIN');
 
 /** A new socket's file descriptor; close it with fs.closeSync. */
 export function socket(domain: number, type: number, protocol: number): number {

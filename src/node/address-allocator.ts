@@ -48,6 +48,13 @@ export class AllocationError extends Error {
   }
 }
 
+/** What to write now, of ours and of the caller's, and what has come about when it is written. */
+type Attempt<Result> = () => Promise<{
+  readonly plan: Transaction;
+  readonly also: Transaction;
+  readonly result: Result;
+}>;
+
 export class AddressAllocator {
   readonly #store: Store;
   readonly #reader: EntryReader;
@@ -64,18 +71,21 @@ export class AddressAllocator {
 
   /**
    * Assigns an address of each family asked for, IPv4 first, and notes since when. `also` gives what is to be written in the same transaction;
-   * it may be called several times, each time with the addresses of another attempt.
+   * it may be called several times, each time with the addresses of another attempt. Resolves when all is safe in the store;
+   * `onTaken` gets the addresses before, as soon as nobody else can have them any more.
    */
   assign(
     assignment: Assignment,
     also: (addresses: readonly Ip[]) => Transaction = () => NOTHING,
+    onTaken: (addresses: readonly Ip[]) => void = ignore,
   ): Promise<readonly Ip[]> {
-    return this.#inTurn(`assign addresses to ${assignment.handle}`, async () => {
+    const attempt = async () => {
       const since = new Date(this.#now()).toISOString();
       const attributes = { ...assignment.attributes, [SINCE_ATTRIBUTE]: since };
       const { plan, addresses } = await this.#planAssignment({ ...assignment, attributes });
       return { plan, also: also(addresses), result: addresses };
-    });
+    };
+    return this.#inTurn(`assign addresses to ${assignment.handle}`, attempt, onTaken);
   }
 
   /** Releases all addresses of a handle, none when it has none; `also` is written in the same transaction. */
@@ -109,17 +119,28 @@ export class AddressAllocator {
     });
   }
 
-  /** Runs `attempt` until its plan is carried out, after the calls that came before. `purpose` is for messages. */
+  /**
+   * Runs `attempt` until its plan is carried out, after the calls that came before have been taken. `purpose` is for messages.
+   */
   async #inTurn<Result>(
     purpose: string,
-    attempt: () => Promise<{ readonly plan: Transaction; readonly also: Transaction; readonly result: Result }>,
+    attempt: Attempt<Result>,
+    onTaken: (result: Result) => void = ignore,
   ): Promise<Result> {
     if (this.#waiting >= WAITING_MAX) {
       throw new AllocationError('busy', `cannot ${purpose}: ${WAITING_MAX} calls are waiting; try again later`);
     }
     this.#waiting += 1;
-    const turn = this.#last.then(() => this.#carryOut(purpose, attempt));
-    this.#last = turn.then(ignore, ignore); // the caller sees the error; those who wait do not
+    const before = this.#last;
+    const { promise: taken, resolve: taking } = Promise.withResolvers<void>();
+    const turn = before.then(() =>
+      this.#carryOut(purpose, attempt, (result) => {
+        taking();
+        onTaken(result);
+      }),
+    );
+    // The caller sees the error; those who wait do not, nor do they wait until all is safe.
+    this.#last = Promise.race([taken, turn.then(ignore, ignore)]);
     try {
       return await turn;
     } finally {
@@ -129,14 +150,15 @@ export class AddressAllocator {
 
   async #carryOut<Result>(
     purpose: string,
-    attempt: () => Promise<{ readonly plan: Transaction; readonly also: Transaction; readonly result: Result }>,
+    attempt: Attempt<Result>,
+    onTaken: (result: Result) => void,
   ): Promise<Result> {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const { plan, also, result } = await attempt();
       const expect = [...plan.expect, ...also.expect];
       const writes = [...plan.writes, ...also.writes];
       if (writes.length === 0) return result;
-      const outcome = await this.#store.transact({ expect, writes });
+      const outcome = await this.#store.transact({ expect, writes }, () => onTaken(result));
       if (outcome.ok) return result;
       const callers = outcome.conflicts.filter((key) => also.expect.some((expectation) => expectation.key === key));
       if (callers.length > 0) {

@@ -116,16 +116,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
     () => stopping.abort(),
   );
 
-  const present = store.keepPresent?.(
-    `${PRESENCE_PREFIX}${node}`,
-    { startedAt, version: VERSION, pid: process.pid },
-    { signal: stopping.signal, ttlSeconds: PRESENCE_TTL_SECONDS },
-  );
-  closers.push(
-    () => present,
-    () => stopping.abort(),
-  );
-
+  keepPresent({ store, node, startedAt, stopping, closers });
   const ownStore = follower.ownStore(({ writes }, revision) => reader.wrote(writes, revision));
   const attachments = openAttachments({ node, store: ownStore, kernel, felix, feed, reader, log, closers });
   const status = (): AgentStatus => ({
@@ -144,6 +135,26 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const cniServer = await startCniServer(cniSocket, (request) => attachments.carryOut(request), log);
   closers.push(() => cniServer.close());
   log.info('agent started', { version: VERSION, pid: process.pid, store: store.description });
+}
+
+/** Lets the other machines that share the store know that this agent lives. */
+function keepPresent(parts: {
+  readonly store: Store;
+  readonly node: string;
+  readonly startedAt: string;
+  readonly stopping: AbortController;
+  readonly closers: (() => unknown)[];
+}): void {
+  const { store, node, startedAt, stopping, closers } = parts;
+  const present = store.keepPresent?.(
+    `${PRESENCE_PREFIX}${node}`,
+    { startedAt, version: VERSION, pid: process.pid },
+    { signal: stopping.signal, ttlSeconds: PRESENCE_TTL_SECONDS },
+  );
+  closers.push(
+    () => present,
+    () => stopping.abort(),
+  );
 }
 
 function readinessOf(felix: Felix): Readiness {

@@ -19,7 +19,7 @@ import type { CniResult, ResultAddress, ResultRoute } from '../cni/result.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
-import { wallClockNow } from '../lib/clock.ts';
+import { monotonicNow, wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { API_VERSION } from '../model/resource.ts';
 import { entryOfKind, valueOfResource, withIdentity } from '../model/resource-entry.ts';
@@ -123,16 +123,24 @@ export class Attachments {
 
   async #add(request: AddRequest): Promise<CniResult> {
     this.#requireReady(CNI_ERROR.tryAgainLater);
+    const phases = new Phases();
     const container = openContainer(request.netns, request.interfaceName);
+    phases.ends('look');
     try {
-      const endpoint = await this.#assign(request);
+      const { endpoint, safe } = await this.#assign(request);
+      phases.ends('assign');
       try {
         const link = this.#wire(request, endpoint, container);
+        phases.ends('wire');
         await this.#felix.endpointReady(endpoint.id, READY_TIMEOUT_MS);
+        phases.ends('enforce');
+        await safe;
+        phases.ends('save');
         this.#log.info('container attached', {
           endpoint: endpoint.id,
           device: endpoint.device,
           addresses: endpoint.networks,
+          phasesMs: phases.milliseconds,
         });
         return resultOf(request, endpoint, link, container);
       } catch (error) {
@@ -147,12 +155,13 @@ export class Attachments {
     }
   }
 
-  /** Addresses and the WorkloadEndpoint, at once. */
-  async #assign(request: AddRequest): Promise<Attached> {
+  /** Addresses and the WorkloadEndpoint, at once; `safe` is when they would survive a power cut, which need not be waited for yet. */
+  async #assign(request: AddRequest): Promise<{ readonly endpoint: Attached; readonly safe: Promise<unknown> }> {
     const { configuration } = request;
     const identity = identityOf(this.#node, request, request.pod);
     let endpoint: WorkloadEndpoint | undefined;
-    const addresses = await this.#allocator.assign(
+    const { promise: taken, resolve: onTaken } = Promise.withResolvers<readonly Ip[]>();
+    const safe = this.#allocator.assign(
       {
         node: this.#node,
         labels: this.#facts().labels,
@@ -169,8 +178,12 @@ export class Attachments {
         const put = { kind: 'put', key: identity.key, value: valueOfResource(endpoint) } as const;
         return { expect: [{ key: identity.key, revision: revision(0) }], writes: [put] };
       },
+      onTaken,
     );
-    return { ...identity, addresses, networks: addresses.map((address) => formatCidr(hostPrefix(address))) };
+    safe.catch(() => undefined); // who waits for it hears of it
+    const addresses = await Promise.race([taken, safe]);
+    const networks = addresses.map((address) => formatCidr(hostPrefix(address)));
+    return { endpoint: { ...identity, addresses, networks }, safe };
   }
 
   #endpointOf(request: AddRequest, identity: Identity, addresses: readonly Ip[]): WorkloadEndpoint {
@@ -277,6 +290,18 @@ export class Attachments {
   #requireReady(code: CniErrorCode): void {
     const { ready, reason } = this.#felix.storeState();
     if (!ready) throw new Refusal(code, `the agent is not ready: ${reason}`);
+  }
+}
+
+/** What each step of an attachment took, for the log. */
+class Phases {
+  readonly milliseconds: Record<string, number> = {};
+  #start = monotonicNow();
+
+  ends(phase: string): void {
+    const now = monotonicNow();
+    this.milliseconds[phase] = Math.round((now - this.#start) * 100) / 100;
+    this.#start = now;
   }
 }
 

@@ -117,3 +117,60 @@ describe('following the store', () => {
     await stop();
   });
 });
+
+describe('what this process writes itself', () => {
+  async function followed(store: Store) {
+    const told = new Told();
+    const stopping = new AbortController();
+    const follower = new StoreFollower(store, '/r/', told, { signal: stopping.signal, log: SILENT, random: () => 0 });
+    const written: string[] = [];
+    const own = follower.ownStore(({ writes }, revision) => {
+      written.push(...writes.map(({ key }) => `${key} ${revision}`));
+    });
+    const following = follower.run();
+    await told.waitFor('in sync');
+    const stop = async () => {
+      stopping.abort();
+      await following;
+    };
+    return { told, own, written, stop };
+  }
+
+  it('is told before the write is answered, and not again by the watch', async () => {
+    const store = openMemoryStore();
+    const { told, own, written, stop } = await followed(store);
+    const before = told.lines.length;
+    let linesWhenTaken: readonly string[] = [];
+    const result = await own.transact({ expect: [], writes: [{ kind: 'put', key: '/r/a', value: 1 }] }, () => {
+      linesWhenTaken = told.lines.slice(before);
+    });
+    assert.ok(result.ok);
+    assert.deepEqual(told.lines.slice(before), ['put /r/a 1']);
+    assert.deepEqual(linesWhenTaken, ['put /r/a 1'].slice(0, linesWhenTaken.length));
+    assert.deepEqual(written, [`/r/a ${result.revision}`]);
+    await write(own, { kind: 'remove', key: '/r/a' }, { kind: 'put', key: '/elsewhere', value: 1 });
+    await write(store, { kind: 'put', key: '/r/z', value: 9 });
+    await told.waitFor('put /r/z 9');
+    assert.deepEqual(told.lines.slice(before), ['put /r/a 1', 'removed /r/a', 'put /r/z 9']);
+    await stop();
+  });
+
+  it('is not undone by older news of the same entry, which the watch brings later', async () => {
+    const store = openMemoryStore();
+    const { told, own, stop } = await followed(store);
+    // All in one turn of the event loop, so that the watch has told of none of it in between.
+    await Promise.all([
+      write(store, { kind: 'put', key: '/r/a', value: 'foreign' }),
+      write(own, { kind: 'put', key: '/r/a', value: 'own' }),
+      write(store, { kind: 'put', key: '/r/b', value: 'foreign' }),
+      write(own, { kind: 'remove', key: '/r/b' }),
+      write(store, { kind: 'put', key: '/r/b', value: 'again' }),
+    ]);
+    await told.waitFor('put /r/b "again"');
+    const last = (key: string) => told.lines.filter((line) => line.includes(key)).at(-1);
+    assert.equal(last('/r/a'), 'put /r/a "own"');
+    assert.equal(last('/r/b'), 'put /r/b "again"');
+    assert.ok(!told.lines.includes('put /r/a "foreign"'), told.lines.join('\n'));
+    await stop();
+  });
+});

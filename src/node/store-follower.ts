@@ -64,12 +64,17 @@ export class StoreFollower {
       list: (prefix) => store.list(prefix),
       watch: (prefix, from, signal) => store.watch(prefix, from, signal),
       close: () => store.close(),
-      transact: async (transaction) => {
-        const result = await store.transact(transaction);
-        if (result.ok) {
-          onWritten(transaction, result.revision);
-          this.#takeOwn(transaction, result.revision);
-        }
+      transact: async (transaction, onTaken) => {
+        let isTaken = false;
+        const take = (revision: Revision): void => {
+          if (isTaken) return;
+          isTaken = true;
+          onWritten(transaction, revision);
+          this.#takeOwn(transaction, revision);
+          onTaken?.(revision);
+        };
+        const result = await store.transact(transaction, take);
+        if (result.ok) take(result.revision);
         return result;
       },
     };

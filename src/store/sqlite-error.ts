@@ -40,6 +40,7 @@ const BY_ERRNO: ReadonlyMap<string, readonly [StoreError['code'], string]> = new
   ['EISDIR', ['unavailable', 'is a directory; name a file in it']],
   ['EACCES', ['unavailable', 'permission denied; run as root, or as the owner of the file']],
   ['EPERM', ['unavailable', 'permission denied; run as root, or as the owner of the file']],
+  ['EIO', ['unavailable', 'the disk reports an input/output error; see the kernel log']],
   ['EROFS', ['read-only', 'its file system is read-only']],
   ['ENOSPC', ['full', 'the disk is full; free some space']],
 ]);

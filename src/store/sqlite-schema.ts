@@ -5,7 +5,8 @@
  *   change   the log that watches read            sequence → revision, key, value (null: removed)
  *   state    one row: the store's revision, and up to which revision and sequence the log was compacted
  *
- * WAL lets readers and one writer work at once, from several processes; synchronous=FULL makes a commit survive a power cut.
+ * WAL lets readers and one writer work at once, from several processes; synchronous=NORMAL keeps the file whole through a power
+ * cut, and that a commit survives it, too, is seen to by sqlite.ts, which syncs the log without holding up the event loop.
  * The header's application_id tells our files from other programs', user_version which layout they have.
  */
 import { accessSync, closeSync, constants, openSync, statSync } from 'node:fs';
@@ -45,7 +46,7 @@ export function openDatabase(path: string, description: string, bytesMax: number
   const database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS });
   try {
     prepareLayout(database, description);
-    database.exec(`PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
+    database.exec(`PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
     const pageSize = numberOf(database, 'PRAGMA page_size');
     database.exec(`PRAGMA max_page_count = ${Math.floor(bytesMax / pageSize)}`);
     return database;

@@ -2,9 +2,10 @@
  * The store in one SQLite file: the default for one machine, shared by all its processes.
  *
  * Every process opens the file itself; SQLite's lock makes their transactions one sequence. Reads and writes are synchronous
- * calls of some tens of microseconds, a commit costs one fsync; so each method does its whole work at once, and no
- * other event of this process comes in between. Watches read the log table (history.ts). They are woken at once by writes
- * through the same object, and by file-changes.ts for those of others.
+ * calls of some tens of microseconds; so each method does its whole work at once, and no other event of this process comes
+ * in between. Only that a write is safe is waited for: one fsync of the log, beside the event loop, for all that wait.
+ * Watches read the log table (history.ts). They are woken at once by writes through the same object, and by
+ * file-changes.ts for those of others.
  */
 import { resolve } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
@@ -18,6 +19,7 @@ import { storeErrorOf } from './sqlite-error.ts';
 import { openDatabase } from './sqlite-schema.ts';
 import type { Entry, Listing, Revision, Store, Transaction, TransactionResult, WatchEvent } from './store.ts';
 import { revision, StoreError } from './store.ts';
+import { SyncedFile } from './synced-file.ts';
 
 /** Enough for a watcher that was away for some minutes; at 1 kB each about 100 MB of disk at the most usual. */
 const HISTORY_CHANGES_MAX = 100_000;
@@ -57,6 +59,7 @@ class SqliteStore implements Store, ChangeLog {
   readonly #database: DatabaseSync;
   readonly #path: string;
   readonly #changesMax: number;
+  readonly #log: SyncedFile;
   readonly #bell = new Bell();
   readonly #fileChanges: FileChanges;
   readonly #statements: ReturnType<typeof prepareStatements>;
@@ -69,6 +72,7 @@ class SqliteStore implements Store, ChangeLog {
     this.#path = path;
     this.description = description;
     this.#changesMax = changesMax;
+    this.#log = new SyncedFile(`${path}-wal`);
     this.#statements = prepareStatements(database);
     this.#fileChanges = new FileChanges(path, () => this.#ringIfMoved());
   }
@@ -86,14 +90,20 @@ class SqliteStore implements Store, ChangeLog {
     });
   }
 
-  async transact(transaction: Transaction): Promise<TransactionResult> {
+  async transact(transaction: Transaction, onTaken?: (revision: Revision) => void): Promise<TransactionResult> {
     const writes = checkTransaction(transaction);
     const before = this.#rungRevision;
     const result = this.#inTransaction('BEGIN IMMEDIATE', () => this.#transact(transaction, writes));
-    if (result.ok && result.revision > before) {
+    if (!result.ok) return result;
+    if (result.revision > before) {
       announceChange(this.#path, wallClockNow());
       this.#ring(result.revision);
     }
+    onTaken?.(result.revision);
+    // Also where nothing was written: what this transaction saw is as safe as what it did.
+    await this.#log.sync().catch((error) => {
+      throw storeErrorOf(error, this.description);
+    });
     return result;
   }
 
@@ -113,6 +123,7 @@ class SqliteStore implements Store, ChangeLog {
     if (!this.#database.isOpen) return;
     this.#database.close();
     this.#bell.ring();
+    await this.#log.close();
   }
 
   placeAfter(from: Revision): number {

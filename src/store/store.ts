@@ -82,7 +82,11 @@ export interface Store {
   /** All entries whose key begins with `prefix`, in order of their keys. */
   list(prefix: string): Promise<Listing>;
 
-  transact(transaction: Transaction): Promise<TransactionResult>;
+  /**
+   * Resolves when the outcome is safe from a power cut. `onTaken` is called before, where the driver knows before, as soon
+   * as the transaction has happened and everybody sees it: for work that can be undone and is as well done meanwhile.
+   */
+  transact(transaction: Transaction, onTaken?: (revision: Revision) => void): Promise<TransactionResult>;
 
   /**
    * Changes under `prefix` after revision `from`, in order, until `signal` aborts (the iteration then ends quietly).

@@ -145,8 +145,11 @@ export class Calculation {
   }
 
   updateBlock(name: string, block: IpamBlock | undefined): void {
+    const before = this.#blocks.get(name);
     if (block === undefined) this.#blocks.delete(name);
     else this.#blocks.set(name, block);
+    // With each container a block has other addresses assigned, which is of no concern here.
+    if (before !== undefined && block !== undefined && isSameOwned(before, block)) return;
     this.#updateBlackhole(name);
   }
 
@@ -316,6 +319,11 @@ export class Calculation {
         .map(({ prefix, deviceName, provenance }) => ({ prefix, deviceName, provenance })),
     ];
   }
+}
+
+function isSameOwned(before: IpamBlock, after: IpamBlock): boolean {
+  const [a, b] = [before.spec, after.spec];
+  return a.cidr === b.cidr && a.affinity === b.affinity && a.deleted === b.deleted;
 }
 
 /**

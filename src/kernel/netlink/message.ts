@@ -140,12 +140,14 @@ export function parseAttributes(body: Uint8Array, start = 0): Attributes | undef
   return attributes;
 }
 
+const ENCODER = new TextEncoder();
+
 /** Writes bodies: little-endian numbers, and attributes padded to a multiple of four. */
 export class NetlinkWriter {
   #bytes: Uint8Array;
   #length = 0;
 
-  constructor(capacity = 128) {
+  constructor(capacity = 1024) {
     this.#bytes = new Uint8Array(capacity);
   }
 
@@ -180,7 +182,7 @@ export class NetlinkWriter {
 
   /** Text with the NUL that ends it. */
   attributeText(type: number, text: string): this {
-    return this.nested(type, () => this.bytes(new TextEncoder().encode(text)).u8(0));
+    return this.nested(type, () => this.bytes(ENCODER.encode(text)).u8(0));
   }
 
   /** An attribute whose value is what `write` writes. */

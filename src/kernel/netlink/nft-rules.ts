@@ -48,6 +48,8 @@ const VERDICT = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 } as const;
 /** NFTNL_UDATA_RULE_COMMENT. */
 const COMMENT_TYPE = 0;
 
+const ENCODER = new TextEncoder();
+
 export interface VerdictData {
   readonly verdict: keyof typeof VERDICT;
   /** Where it jumps or goes to. */
@@ -76,7 +78,7 @@ export function encodeRuleAdd(table: string, chain: string, { parts, comment }: 
   nestAttributes(writer, NFTA_RULE.expressions, () => {
     for (const part of parts) writePart(writer, part);
   });
-  const text = new TextEncoder().encode(comment);
+  const text = ENCODER.encode(comment);
   writer.nested(NFTA_RULE.userData, () => {
     writer
       .u8(COMMENT_TYPE)

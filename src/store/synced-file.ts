@@ -1,0 +1,54 @@
+/**
+ * Making sure that what was written to a file survives a power cut, for many who wait for it at once.
+ *
+ * Whoever asks while a sync is running may have written after it began, so the next one is for all of these together. The file
+ * is opened for syncing only. Errors are fs's.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+
+export class SyncedFile {
+  readonly #path: string;
+  #file: Promise<FileHandle> | undefined;
+  /** The sync that is running, and the one that follows it. */
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Resolves when all that was in the file at the time of the call is safe. */
+  sync(): Promise<void> {
+    if (this.#running === undefined) return this.#begin();
+    this.#next ??= this.#running.then(ignore, ignore).then(() => {
+      this.#next = undefined;
+      return this.#begin();
+    });
+    return this.#next;
+  }
+
+  /** Waits for the syncs that were asked for. */
+  async close(): Promise<void> {
+    await (this.#next ?? this.#running)?.catch(ignore);
+    await (await this.#file?.catch(ignore))?.close();
+    this.#file = undefined;
+  }
+
+  #begin(): Promise<void> {
+    this.#file ??= open(this.#path, constants.O_RDONLY);
+    const file = this.#file;
+    const running = file
+      .then((handle) => handle.datasync())
+      .finally(() => {
+        if (this.#running === running) this.#running = undefined;
+      });
+    file.catch(() => {
+      this.#file = undefined; // to be tried again
+    });
+    this.#running = running;
+    return running;
+  }
+}
+
+function ignore(): undefined {}
