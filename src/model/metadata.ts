@@ -6,6 +6,7 @@
  * API server adds for its own bookkeeping are dropped, so that its exports can be applied.
  */
 import { z } from 'zod';
+import { isLabelName, isLabelValue, LABEL_NAME_RULE, LABEL_VALUE_RULE } from '../lib/label-syntax.ts';
 import { mapping } from './fields.ts';
 import { quote } from './problem.ts';
 
@@ -33,19 +34,14 @@ export const FLOATING_IP_ANNOUNCE_ANNOTATION = 'muslin.io/floating-ip-announce';
 /** Kubernetes' limit for all annotations of an object together. */
 const ANNOTATIONS_LENGTH_MAX = 256 * 1024;
 
-const QUALIFIED_NAME = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-
 /** What is wrong with the name of a label or annotation; undefined when nothing is. */
 export function labelNameProblem(name: string): string | undefined {
-  if (QUALIFIED_NAME.test(name)) return undefined;
-  return `${quote(name)} is not a label: at most 63 letters, digits, "-", "_" and ".", with or without a DNS name and "/" before them`;
+  return isLabelName(name) ? undefined : `${quote(name)} is not a label: ${LABEL_NAME_RULE}`;
 }
 
 /** What is wrong with the value of a label; undefined when nothing is. */
 export function labelValueProblem(value: string): string | undefined {
-  if (LABEL_VALUE.test(value)) return undefined;
-  return `${quote(value)} is not a label value: at most 63 letters, digits, "-", "_" and ".", a letter or digit at each end`;
+  return isLabelValue(value) ? undefined : `${quote(value)} is not a label value: ${LABEL_VALUE_RULE}`;
 }
 
 /** Labels with their values. */
