@@ -2,12 +2,12 @@
  * CNI's versions and errors: the words in which the agent answers a runtime.
  *
  * An error is a JSON object on stdout and an exit code other than 0. Its codes are the specification's (CNI SPEC 1.1.0,
- * "Error"; runtimes act on 3 and 11), and 999, which libcni uses for whatever has no code. A message says where, what, and
+ * "Error"; runtimes act on 3 and 11), libcni's 8, and its 999 for whatever has no code. A message says where, what, and
  * what would be right, since it is all that a user of podman or kubectl gets to see.
  */
 
-/** Oldest first. 0.1.0 and 0.2.0, whose results cannot hold two interfaces, are not among them. */
-export const CNI_VERSIONS = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
+/** Oldest first. A configuration without a version is of the first, which is what the specification made it mean. */
+export const CNI_VERSIONS = ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
 
 export type CniVersion = (typeof CNI_VERSIONS)[number];
 
@@ -21,6 +21,8 @@ export const CNI_ERROR = {
   ioFailure: 5,
   decodingFailure: 6,
   invalidConfiguration: 7,
+  /** The namespace is the one that the network's own ends are in (libcni's code, not in the specification). */
+  invalidNamespace: 8,
   tryAgainLater: 11,
   /** STATUS: no container can be added now. */
   notAvailable: 50,
@@ -36,9 +38,9 @@ export interface CniError {
   readonly details: string;
 }
 
-/** The version that `text` names, if it is one that we speak. */
+/** The version that `text` names, if it is one that we speak; no text at all names the oldest. */
 export function parseCniVersion(text: unknown): CniVersion | undefined {
-  return CNI_VERSIONS.find((version) => version === text);
+  return text === undefined || text === '' ? CNI_VERSIONS[0] : CNI_VERSIONS.find((version) => version === text);
 }
 
 /** Whether `version` is `oldest` or newer. */

@@ -3,7 +3,9 @@
  *
  *   {"cniVersion": "1.0.0", "name": "net", "type": "muslin", "agentSocket": "/run/muslin/cni.sock", "mtu": 1480,
  *    "ipam": {"type": "muslin", "assign_ipv4": "true", "assign_ipv6": "false", "ipv4_pools": ["10.1.0.0/16", "pool-a"]},
- *    "runtimeConfig": {"ips": ["10.1.0.7"], "mac": "02:00:00:00:00:07"}}
+ *    "labels": {"zone": "a"}, "dns": {"nameservers": ["10.1.0.53"]},
+ *    "args": {"cni": {"ips": ["10.1.0.7"], "mac": "02:00:00:00:00:07", "labels": [{"key": "app", "value": "web"}]}},
+ *    "runtimeConfig": {"ips": ["10.1.0.7"], "mac": "02:00:00:00:00:07", "io.kubernetes.cri.pod-annotations": {}}}
  *
  * The keys are Calico's where Calico has them. Keys that we do not know are ignored at the top level, where runtimes and
  * other tools put theirs, and refused inside `ipam`, which is ours alone: a misspelt key there would silently not count.
@@ -11,13 +13,23 @@
  */
 
 import { isJsonObject } from '../lib/json.ts';
-import { parseCidr, parseInterfaceAddress } from '../net/cidr.ts';
+import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
-import { formatIp, parseIp } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
-import { parseMac } from '../net/mac.ts';
-import type { CniErrorCode } from './cni-error.ts';
 import { CNI_ERROR } from './cni-error.ts';
+import type { JsonObject, Labels, Report } from './fields.ts';
+import {
+  invalid,
+  quote,
+  readAddresses,
+  readLabelPairs,
+  readLabels,
+  readList,
+  readMac,
+  readObject,
+  readPools,
+} from './fields.ts';
+import { POD_ANNOTATIONS, readPodAnnotations } from './pod-annotations.ts';
 
 export interface NetworkConfiguration {
   /** Families to assign an address of when none is requested; at least one. */
@@ -30,25 +42,75 @@ export interface NetworkConfiguration {
   readonly requestedAddresses: readonly Ip[];
   /** Of the container's interface; undefined leaves it to the kernel. */
   readonly mac: Mac | undefined;
+  /** What policy sees of the container, besides what the agent knows of it. */
+  readonly labels: Labels;
+  /** For the WorkloadEndpoint, as they came. */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Outside addresses that lead to the container. */
+  readonly floatingAddresses: readonly Ip[];
+  /** What it may send from besides its own addresses. */
+  readonly allowedSources: readonly Cidr[];
+  /** For the result, as it came; undefined where the configuration has none. */
+  readonly dns: JsonObject | undefined;
 }
-
-/** Notes an error; the answer lets a reader end with `return report(…)`. */
-export type Report = (code: CniErrorCode, message: string) => undefined;
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** RFC 8200 section 5: the kernel takes IPv6 off a device with less. */
 const MTU_MIN = 1280;
 /** The length field of an IPv4 packet has 16 bits. */
 const MTU_MAX = 65535;
-/** A list of pools is written by hand; more is a mistake. */
-const POOLS_MAX = 64;
-const POOL_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const IPAM_KEYS: readonly string[] = ['type', 'assign_ipv4', 'assign_ipv6', 'ipv4_pools', 'ipv6_pools'];
+/** What other plugins of a chain do: the capability, which is in runtimeConfig where it is declared on us. */
+const OTHERS_CAPABILITIES: readonly { readonly key: string; readonly plugin: string }[] = [
+  { key: 'portMappings', plugin: 'portmap' },
+  { key: 'bandwidth', plugin: 'bandwidth' },
+];
+const DNS_LISTS: readonly string[] = ['nameservers', 'search', 'options'];
 
 /** Reads a configuration; what is wrong is reported, and what could not be read has its default. */
 export function readNetworkConfiguration(document: JsonObject, report: Report): NetworkConfiguration {
   const ipam = readObject(document, 'ipam', report);
+  const families = readIpam(ipam, report);
+  const pools4 = readPools(ipam.ipv4_pools, 'ipam.ipv4_pools', 4, report);
+  const pools6 = readPools(ipam.ipv6_pools, 'ipam.ipv6_pools', 6, report);
+  const runtime = readObject(document, 'runtimeConfig', report);
+  refuseOthersCapabilities(runtime, report);
+  const args = readObject(readObject(document, 'args', report), 'cni', report, 'args.cni');
+  const pod = readPodAnnotations(runtime[POD_ANNOTATIONS], report);
+  const code = CNI_ERROR.invalidConfiguration;
+  const addressesAt = (value: unknown, place: string): readonly Ip[] => {
+    return readAddresses(readList(value, place, 'addresses', report), place, code, report);
+  };
+  // The nearer to the one container, the more it counts.
+  const addresses = [
+    addressesAt(runtime.ips, 'runtimeConfig.ips'),
+    pod.addresses,
+    addressesAt(args.ips, 'args.cni.ips'),
+  ];
+  const macs = [
+    readMac(runtime.mac, 'runtimeConfig.mac', code, report),
+    pod.mac,
+    readMac(args.mac, 'args.cni.mac', code, report),
+  ];
+  return {
+    families,
+    pools: { 4: pod.pools[4].length > 0 ? pod.pools[4] : pools4, 6: pod.pools[6].length > 0 ? pod.pools[6] : pools6 },
+    mtu: readMtu(document.mtu, report),
+    requestedAddresses: addresses.find((list) => list.length > 0) ?? [],
+    mac: macs.find((mac) => mac !== undefined),
+    labels: {
+      ...readLabels(document.labels, 'labels', report),
+      ...readArgumentLabels(args.labels, report),
+      ...pod.labels,
+    },
+    annotations: pod.passedOn,
+    floatingAddresses: pod.floatingAddresses,
+    allowedSources: pod.allowedSources,
+    dns: readDns(document, report),
+  };
+}
+
+/** Checks `ipam`; the value is the families. */
+function readIpam(ipam: JsonObject, report: Report): readonly Family[] {
   if (ipam.type !== undefined && ipam.type !== 'muslin') {
     invalid(report, 'ipam.type', ipam.type, 'not supported: leave "ipam" out, or write "muslin"');
   }
@@ -56,7 +118,7 @@ export function readNetworkConfiguration(document: JsonObject, report: Report): 
     if (IPAM_KEYS.includes(key)) continue;
     report(
       CNI_ERROR.unsupportedField,
-      `ipam.${key}: ${JSON.stringify(value)} is not supported; there are ${IPAM_KEYS.join(', ')}`,
+      `ipam.${key}: ${quote(value)} is not supported; there are ${IPAM_KEYS.join(', ')}`,
     );
   }
   const families: Family[] = [];
@@ -65,52 +127,7 @@ export function readNetworkConfiguration(document: JsonObject, report: Report): 
   if (families.length === 0) {
     invalid(report, 'ipam.assign_ipv4', 'false', 'too little with assign_ipv6 "false": one of them must be "true"');
   }
-  const runtime = readObject(document, 'runtimeConfig', report);
-  return {
-    families,
-    pools: { 4: readPools(ipam, 'ipv4_pools', 4, report), 6: readPools(ipam, 'ipv6_pools', 6, report) },
-    mtu: readMtu(document.mtu, report),
-    requestedAddresses: readRequestedAddresses(runtime.ips, report),
-    mac: readRequestedMac(runtime.mac, report),
-  };
-}
-
-/**
- * The addresses of `texts`, each "10.1.0.7" or "10.1.0.7/16": CNI's convention wants the length, which says nothing here,
- * for a container's address always stands alone in its prefix. `place` and `code` are for the error.
- */
-export function readAddresses(texts: readonly unknown[], place: string, code: CniErrorCode, report: Report): Ip[] {
-  const addresses: Ip[] = [];
-  for (const text of texts) {
-    const address = typeof text === 'string' ? (parseIp(text) ?? parseInterfaceAddress(text)?.address) : undefined;
-    if (address === undefined) {
-      report(code, `${place}: ${JSON.stringify(text)} is not an IP address; "10.1.0.7" or "fd00::7" would be one`);
-      continue;
-    }
-    const other = addresses.find((known) => known.family === address.family);
-    if (other === undefined) addresses.push(address);
-    else {
-      const both = `${formatIp(other)} and ${formatIp(address)}`;
-      report(code, `${place}: ${both} are both IPv${address.family}; a container has one address of a family`);
-    }
-  }
-  return addresses;
-}
-
-/** The MAC that `text` denotes, if one interface can have it. */
-export function readMac(text: unknown, place: string, code: CniErrorCode, report: Report): Mac | undefined {
-  const mac = typeof text === 'string' ? parseMac(text) : undefined;
-  // The lowest bit of the first byte marks a group address, which no interface can have as its own; nor all zeros.
-  const unicast = mac !== undefined && Number.parseInt(mac.slice(0, 2), 16) % 2 === 0 && /[1-9a-f]/.test(mac);
-  if (unicast) return mac;
-  return report(code, `${place}: ${JSON.stringify(text)} is not a unicast MAC; "02:00:00:00:00:07" would be one`);
-}
-
-function readObject(parent: JsonObject, key: string, report: Report): JsonObject {
-  const value = parent[key] ?? {};
-  if (isJsonObject(value)) return value;
-  invalid(report, key, value, 'not an object');
-  return {};
+  return families;
 }
 
 /** Calico writes these flags as strings; plain booleans are taken as well. */
@@ -123,40 +140,44 @@ function readFlag(ipam: JsonObject, key: string, standard: boolean, report: Repo
   return standard;
 }
 
-function readPools(ipam: JsonObject, key: string, family: Family, report: Report): string[] {
-  const value = ipam[key] ?? [];
-  if (!Array.isArray(value) || value.length > POOLS_MAX) {
-    invalid(report, `ipam.${key}`, value, `not a list of at most ${POOLS_MAX} pools`);
-    return [];
-  }
-  const pools: string[] = [];
-  for (const [index, pool] of value.entries()) {
-    const text = typeof pool === 'string' ? pool : '';
-    const prefix = parseCidr(text);
-    if (prefix?.address.family === family || (prefix === undefined && POOL_NAME.test(text))) pools.push(text);
-    else invalid(report, `ipam.${key}[${index}]`, pool, `neither an IPv${family} CIDR nor the name of an IPPool`);
-  }
-  return pools;
-}
-
 function readMtu(value: unknown, report: Report): number | undefined {
   if (value === undefined || value === 0) return undefined; // 0 is how plugins spell "not set"
   if (typeof value === 'number' && Number.isInteger(value) && value >= MTU_MIN && value <= MTU_MAX) return value;
   return invalid(report, 'mtu', value, `not a number from ${MTU_MIN} to ${MTU_MAX}`);
 }
 
-function readRequestedAddresses(value: unknown, report: Report): readonly Ip[] {
-  if (value === undefined || value === null) return [];
-  if (Array.isArray(value)) return readAddresses(value, 'runtimeConfig.ips', CNI_ERROR.invalidConfiguration, report);
-  invalid(report, 'runtimeConfig.ips', value, 'not a list of addresses');
-  return [];
+/**
+ * A published port that nobody publishes, or a limit that nobody keeps, would be found out much later. A runtime sends these
+ * only to the plugin that declares the capability, so they are here by a mistake in the configuration.
+ */
+function refuseOthersCapabilities(runtime: JsonObject, report: Report): void {
+  for (const { key, plugin } of OTHERS_CAPABILITIES) {
+    const value = runtime[key];
+    const asks = Array.isArray(value) ? value.length > 0 : typeof value === 'object' && value !== null;
+    if (!asks) continue;
+    const remedy = `take "capabilities": {"${key}": true} from muslin, and give it to the plugin "${plugin}" after it`;
+    report(CNI_ERROR.unsupportedField, `runtimeConfig.${key}: ${quote(value)} is not for muslin: ${remedy}`);
+  }
 }
 
-function readRequestedMac(value: unknown, report: Report): Mac | undefined {
-  if (value === undefined || value === null || value === '') return undefined;
-  return readMac(value, 'runtimeConfig.mac', CNI_ERROR.invalidConfiguration, report);
+/** CNI's conventions: [{"key": "app", "value": "web"}]. */
+function readArgumentLabels(value: unknown, report: Report): Labels {
+  const place = 'args.cni.labels';
+  const entries = readList(value, place, 'labels', report);
+  const pairs = entries.map((entry) => {
+    return isJsonObject(entry) ? ([entry.key, entry.value] as const) : ([undefined, undefined] as const);
+  });
+  return readLabelPairs(pairs, place, report);
 }
 
-function invalid(report: Report, place: string, value: unknown, problem: string): undefined {
-  return report(CNI_ERROR.invalidConfiguration, `${place}: ${JSON.stringify(value).slice(0, 200)} is ${problem}`);
+function readDns(document: JsonObject, report: Report): JsonObject | undefined {
+  const dns = readObject(document, 'dns', report);
+  for (const key of DNS_LISTS) {
+    const list = readList(dns[key], `dns.${key}`, 'texts', report);
+    const wrong = list.find((text) => typeof text !== 'string');
+    if (wrong !== undefined) invalid(report, `dns.${key}`, wrong, 'not a text');
+  }
+  if (dns.domain !== undefined && typeof dns.domain !== 'string')
+    invalid(report, 'dns.domain', dns.domain, 'not a text');
+  return Object.keys(dns).length === 0 ? undefined : dns;
 }

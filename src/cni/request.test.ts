@@ -1,6 +1,7 @@
 /** Calls as runtimes make them, good and bad: environment and configuration rows against the request or the error's code. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { formatCidr } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
 import { encodeError, encodeVersions } from './cni-error.ts';
 import { type CniRequest, parseRequest, type RequestResult } from './request.ts';
@@ -32,7 +33,51 @@ function accepted(result: RequestResult): CniRequest {
 }
 
 const V110 = { cniVersion: '1.1.0' };
-const PREVIOUS = { ips: [{ address: '10.1.0.7/32', interface: 1 }, { address: 'fd00::7/128' }] };
+const PREVIOUS = {
+  interfaces: [{ name: 'cali1' }, { name: 'eth0', sandbox: '/run/netns/a' }],
+  ips: [
+    { address: '10.1.0.7/32', interface: 1 },
+    { address: 'fd00::7/128', interface: 1 },
+  ],
+};
+
+const ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
+
+/** A configuration whose runtime hands on these annotations of the pod. */
+function annotated(annotations: unknown, more: Document = {}): Document {
+  return { ...more, runtimeConfig: { [ANNOTATIONS]: annotations } };
+}
+
+const BAD_ANNOTATIONS: readonly [name: string, text: string, message: RegExp][] = [
+  ['cni.projectcalico.org/ipAddrs', '10.1.0.7', /^annotation cni.projectcalico.org\/ipAddrs: "10.1.0.7" is not JSON$/],
+  [
+    'cni.projectcalico.org/ipAddrs',
+    '"10.1.0.7"',
+    /^annotation cni.projectcalico.org\/ipAddrs: .* is not a list of at most 64/,
+  ],
+  ['cni.projectcalico.org/ipAddrs', '["10.1.0.7","10.1.0.8"]', /ipAddrs: 10.1.0.7 and 10.1.0.8 are both IPv4/],
+  ['cni.projectcalico.org/ipv4pools', '["fd00::/64"]', /ipv4pools\[0\]: "fd00::\/64" is neither an IPv4 CIDR/],
+  ['cni.projectcalico.org/ipv6pools', '[7]', /ipv6pools\[0\]: 7 is neither/],
+  ['cni.projectcalico.org/hwAddr', 'x', /^annotation cni.projectcalico.org\/hwAddr: "x" is not a unicast MAC/],
+  ['cni.projectcalico.org/floatingIPs', '["x"]', /floatingIPs: "x" is not an IP address/],
+  [
+    'cni.projectcalico.org/floatingIPs',
+    '["fd00::7"]',
+    /floatingIPs: fd00::7 leads nowhere, .* set ipam.assign_ipv6 to "true"$/,
+  ],
+  [
+    'cni.projectcalico.org/allowedSourcePrefixes',
+    '["10.9.0.1/16"]',
+    /allowedSourcePrefixes\[0\]: "10.9.0.1\/16" is not a prefix/,
+  ],
+  ['cni.muslin.io/labels', '["a"]', /^annotation cni.muslin.io\/labels: .* is not an object of strings$/],
+  ['cni.muslin.io/labels', '{"a":"b c"}', /^annotation cni.muslin.io\/labels: a: "b c" is not a label value/],
+];
+
+/** That many labels. */
+function numbered(count: number): [string, string][] {
+  return Array.from({ length: count }, (_, index) => [`label-${index}`, 'x']);
+}
 
 const REFUSED: readonly [code: number, message: RegExp, RequestResult][] = [
   [4, /^CNI_COMMAND: "FOO" is none of ADD, DEL, CHECK, GC, STATUS, VERSION$/, call('FOO')],
@@ -73,12 +118,13 @@ const REFUSED: readonly [code: number, message: RegExp, RequestResult][] = [
   [7, /^name: 7, which is malformed/, call('ADD', {}, { name: 7 })],
   [
     1,
-    /^cniVersion "9.9.9" is not supported; supported: 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0$/,
+    /^cniVersion "9.9.9" is not supported; supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0$/,
     call('ADD', {}, { cniVersion: '9.9.9' }),
   ],
   [1, /^cniVersion "one" is not supported/, call('DEL', {}, { cniVersion: 'one' })],
-  [1, /^cniVersion "0.2.0" is not supported/, call('ADD', {}, { cniVersion: '0.2.0' })],
-  [1, /^cniVersion is missing, which means 0.1.0;/, call('ADD', {}, { cniVersion: undefined })],
+  [1, /^cniVersion 7 is not supported/, call('ADD', {}, { cniVersion: 7 })],
+  [1, /^CHECK does not exist in cniVersion 0.1.0/, call('CHECK', {}, { cniVersion: undefined })],
+  [1, /^CHECK does not exist in cniVersion 0.2.0/, call('CHECK', {}, { cniVersion: '0.2.0' })],
   [
     1,
     /^CHECK does not exist in cniVersion 0.3.1, but in 0.4.0, 1.0.0, 1.1.0$/,
@@ -115,7 +161,7 @@ const REFUSED: readonly [code: number, message: RegExp, RequestResult][] = [
   [7, /^runtimeConfig: \[\] is not an object$/, call('ADD', {}, { runtimeConfig: [] })],
   [
     7,
-    /^runtimeConfig.ips: "10.1.0.7" is not a list of addresses$/,
+    /^runtimeConfig.ips: "10.1.0.7" is not a list of at most 64 addresses$/,
     call('ADD', {}, { runtimeConfig: { ips: '10.1.0.7' } }),
   ],
   [
@@ -138,9 +184,52 @@ const REFUSED: readonly [code: number, message: RegExp, RequestResult][] = [
     /^runtimeConfig.mac: "00:00:00:00:00:00" is not a unicast MAC/,
     call('ADD', {}, { runtimeConfig: { mac: '00:00:00:00:00:00' } }),
   ],
-  [7, /^prevResult: muslin makes the interface/, call('ADD', {}, { prevResult: PREVIOUS })],
-  [7, /^prevResult: missing or without "ips"/, call('CHECK')],
-  [7, /^prevResult.ips: 3 is not an IP address/, call('CHECK', {}, { prevResult: { ips: [3] } })],
+  [7, /^prevResult: an earlier plugin has made eth0 already; .*before/, call('ADD', {}, { prevResult: PREVIOUS })],
+  [7, /^prevResult: 3 is not the result of a plugin$/, call('ADD', {}, { prevResult: 3 })],
+  [7, /^prevResult.ips: \{"a":1\} is not an address: /, call('ADD', {}, { prevResult: { ips: [{ a: 1 }] } })],
+  [7, /^prevResult.routes: \{\} is not a list of objects$/, call('ADD', {}, { prevResult: { routes: {} } })],
+  [7, /^prevResult.dns: "x" is not an object$/, call('ADD', {}, { prevResult: { dns: 'x' } })],
+  [7, /^prevResult: missing; CHECK needs/, call('CHECK')],
+  [7, /^prevResult.ips: \[3\] is not a list of objects/, call('CHECK', {}, { prevResult: { ips: [3] } })],
+  [7, /^prevResult.ips: "x" is not an IP address/, call('CHECK', {}, { prevResult: { ips: [{ address: 'x' }] } })],
+  [7, /^prevResult.ips: none is on eth1; CHECK/, call('CHECK', { CNI_IFNAME: 'eth1' }, { prevResult: PREVIOUS })],
+  [
+    2,
+    /^runtimeConfig.portMappings: \[\{"hostPort":80\}\] is not for muslin: take "capabilities": .* "portmap" after it$/,
+    call('ADD', {}, { runtimeConfig: { portMappings: [{ hostPort: 80 }] } }),
+  ],
+  [2, /^runtimeConfig.bandwidth: .*"bandwidth" after it$/, call('ADD', {}, { runtimeConfig: { bandwidth: { a: 1 } } })],
+  [7, /^labels: \[\] is not an object of strings$/, call('ADD', {}, { labels: [] })],
+  [7, /^labels: "-a" is not a label: at most 63/, call('ADD', {}, { labels: { '-a': 'b' } })],
+  [7, /^labels: app: "a b" is not a label value: at most 63/, call('ADD', {}, { labels: { app: 'a b' } })],
+  [7, /^labels: app: 7 is not a label value/, call('ADD', {}, { labels: { app: 7 } })],
+  [
+    7,
+    /^labels: projectcalico.org\/namespace is set by/,
+    call('ADD', {}, { labels: { 'projectcalico.org/namespace': 'x' } }),
+  ],
+  [7, /^labels: 129 labels; at most 128/, call('ADD', {}, { labels: Object.fromEntries(numbered(129)) })],
+  [7, /^args.cni: 7 is not an object$/, call('ADD', {}, { args: { cni: 7 } })],
+  [7, /^args.cni.labels: nothing is not a label: /, call('ADD', {}, { args: { cni: { labels: [{ value: 'x' }] } } })],
+  [7, /^args.cni.labels: nothing is not a label: /, call('ADD', {}, { args: { cni: { labels: ['app'] } } })],
+  [7, /^args.cni.ips: "x" is not an IP address/, call('ADD', {}, { args: { cni: { ips: ['x'] } } })],
+  [7, /^args.cni.mac: "x" is not a unicast MAC/, call('ADD', {}, { args: { cni: { mac: 'x' } } })],
+  [
+    7,
+    /^dns.nameservers: "10.1.0.53" is not a list of at most 64 texts$/,
+    call('ADD', {}, { dns: { nameservers: '10.1.0.53' } }),
+  ],
+  [7, /^dns.search: 7 is not a text$/, call('ADD', {}, { dns: { search: [7] } })],
+  [
+    7,
+    /^runtimeConfig.io.kubernetes.cri.pod-annotations: \{"a":1\} is not an object of strings$/,
+    call('ADD', {}, annotated({ a: 1 })),
+  ],
+  ...BAD_ANNOTATIONS.map(([name, text, message]): [number, RegExp, RequestResult] => [
+    7,
+    message,
+    call('ADD', {}, annotated({ [name]: text })),
+  ]),
   [7, /^cni.dev\/valid-attachments: not a list/, call('GC', {}, { ...V110, 'cni.dev/valid-attachments': {} })],
   [
     7,
@@ -177,15 +266,20 @@ test('an error is answered in the version of the caller, or in the newest when w
 });
 
 test('an ADD with nothing but the necessary gets the defaults', () => {
-  for (const cniVersion of ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']) {
+  for (const cniVersion of [undefined, '0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']) {
     assert.deepEqual(accepted(call('ADD', {}, { cniVersion })), {
       command: 'ADD',
       containerId: 'c-1',
       interfaceName: 'eth0',
       networkName: 'net',
       netns: '/run/netns/a',
+      mayBeOwnNamespace: false,
       pod: undefined,
-      configuration: { families: [4], pools: { 4: [], 6: [] }, mtu: undefined, requestedAddresses: [], mac: undefined },
+      previous: undefined,
+      configuration: {
+        ...{ families: [4], pools: { 4: [], 6: [] }, mtu: undefined, requestedAddresses: [], mac: undefined },
+        ...{ labels: {}, annotations: {}, floatingAddresses: [], allowedSources: [], dns: undefined },
+      },
     });
   }
 });
@@ -193,7 +287,10 @@ test('an ADD with nothing but the necessary gets the defaults', () => {
 /** What differs from the defaults, in text. */
 function summary(request: CniRequest): string {
   if (request.command !== 'ADD' && request.command !== 'STATUS') return request.command;
-  const { families, pools, mtu, requestedAddresses, mac } = request.configuration;
+  const { families, pools, mtu, requestedAddresses, mac, labels, annotations } = request.configuration;
+  const { floatingAddresses, allowedSources } = request.configuration;
+  const texts = (record: Readonly<Record<string, string>>) =>
+    Object.entries(record).map(([name, text]) => `${name}=${text}`);
   const pod = request.command === 'ADD' ? request.pod : undefined;
   return [
     `families ${families.join(',')}`,
@@ -202,6 +299,10 @@ function summary(request: CniRequest): string {
     ...(requestedAddresses.length > 0 ? [`addresses ${requestedAddresses.map(formatIp).join(',')}`] : []),
     ...(mac === undefined ? [] : [`mac ${mac}`]),
     ...(pod === undefined ? [] : [`pod ${pod.namespace}/${pod.name}`]),
+    ...texts(labels),
+    ...texts(annotations),
+    ...(floatingAddresses.length > 0 ? [`floating ${floatingAddresses.map(formatIp).join(',')}`] : []),
+    ...(allowedSources.length > 0 ? [`sources ${allowedSources.map(formatCidr).join(',')}`] : []),
   ].join(' ');
 }
 
@@ -240,6 +341,83 @@ const ACCEPTED: readonly [string, RequestResult][] = [
       { runtimeConfig: { ips: ['10.1.0.7'], mac: '02:00:00:00:00:07' } },
     ),
   ],
+  // An annotation stands between the two, and the configuration's arguments between annotation and CNI_ARGS.
+  [
+    'families 4 addresses 10.1.0.7 mac 02:00:00:00:00:07',
+    call(
+      'ADD',
+      { CNI_ARGS: 'IP=10.1.0.9;MAC=02:00:00:00:00:09' },
+      {
+        args: { cni: { ips: ['10.1.0.8'], mac: '02:00:00:00:00:08' } },
+        runtimeConfig: {
+          ...{ ips: ['10.1.0.7'], mac: '02:00:00:00:00:07' },
+          [ANNOTATIONS]: {
+            'cni.projectcalico.org/ipAddrs': '["10.1.0.6"]',
+            'cni.projectcalico.org/hwAddr': '02:00:00:00:00:06',
+          },
+        },
+      },
+    ),
+  ],
+  [
+    'families 4 addresses 10.1.0.6 mac 02:00:00:00:00:06',
+    call(
+      'ADD',
+      { CNI_ARGS: 'IP=10.1.0.9;MAC=02:00:00:00:00:09' },
+      annotated(
+        { 'cni.projectcalico.org/ipAddrs': '["10.1.0.6"]', 'cni.projectcalico.org/hwAddr': '02:00:00:00:00:06' },
+        { args: { cni: { ips: ['10.1.0.8'], mac: '02:00:00:00:00:08' } } },
+      ),
+    ),
+  ],
+  [
+    'families 4 addresses 10.1.0.8 mac 02:00:00:00:00:08',
+    call(
+      'ADD',
+      { CNI_ARGS: 'IP=10.1.0.9;MAC=02:00:00:00:00:09' },
+      { args: { cni: { ips: ['10.1.0.8'], mac: '02:00:00:00:00:08' } } },
+    ),
+  ],
+  // Of labels each source adds to the one below it.
+  [
+    'families 4 a=network b=arguments c=pod d=pod',
+    call(
+      'ADD',
+      {},
+      annotated(
+        { 'cni.muslin.io/labels': '{"c":"pod","d":"pod"}' },
+        {
+          labels: { a: 'network', b: 'network', c: 'network' },
+          args: {
+            cni: {
+              labels: [
+                { key: 'b', value: 'arguments' },
+                { key: 'c', value: 'arguments' },
+              ],
+            },
+          },
+        },
+      ),
+    ),
+  ],
+  [
+    'families 4 pools pool-b,fd00::/64 muslin.io/floating-ip-announce=true floating 203.0.113.7,203.0.113.8 sources 10.9.0.0/16',
+    call(
+      'ADD',
+      {},
+      annotated(
+        {
+          'cni.projectcalico.org/ipv4pools': '["pool-b"]',
+          'cni.projectcalico.org/floatingIPs': '["203.0.113.7","203.0.113.8/32"]',
+          'cni.projectcalico.org/allowedSourcePrefixes': '["10.9.0.0/16"]',
+          'muslin.io/floating-ip-announce': 'true',
+          'kubectl.kubernetes.io/last-applied-configuration': '{',
+        },
+        { ipam: { ipv4_pools: ['pool-a'], ipv6_pools: ['fd00::/64'] } },
+      ),
+    ),
+  ],
+  ['families 4', call('ADD', {}, annotated(null, { labels: null, args: null, dns: null }))],
   ['VERSION', call('VERSION', { CNI_NETNS: 'dummy', CNI_IFNAME: 'dummy' }, '')],
 ];
 
@@ -255,9 +433,57 @@ test('DEL needs no namespace, and works with a configuration that is broken by n
   assert.deepEqual(accepted(call('DEL', { CNI_NETNS: undefined })), { ...attachment, netns: undefined });
 });
 
-test('CHECK knows what ADD answered', () => {
-  const request = accepted(call('CHECK', {}, { prevResult: PREVIOUS }));
-  assert.deepEqual(request.command === 'CHECK' && request.previousAddresses.map(formatIp), ['10.1.0.7', 'fd00::7']);
+test('a caller may say that the namespace is the agent’s own, as libcni lets it', () => {
+  for (const [text, expected] of [
+    ['TRUE', true],
+    ['1', true],
+    ['true', true],
+    ['0', false],
+    ['', false],
+  ] as const) {
+    const request = accepted(call('ADD', { CNI_NETNS_OVERRIDE: text }));
+    assert.equal(request.command === 'ADD' && request.mayBeOwnNamespace, expected, text);
+  }
+});
+
+test('ADD after other plugins knows what they made', () => {
+  const prevResult = { interfaces: [{ name: 'eth0' }, { name: 'lo', sandbox: '/run/netns/a' }] };
+  const request = accepted(call('ADD', {}, { prevResult }));
+  assert.deepEqual(request.command === 'ADD' && request.previous?.interfaces, prevResult.interfaces);
+});
+
+test('a message stays readable, however long the value that it quotes', () => {
+  const long = 'x'.repeat(100_000);
+  const calls = [
+    call('ADD', { CNI_ARGS: long }),
+    call('ADD', { CNI_ARGS: `${long}=1` }),
+    call('ADD', { CNI_CONTAINERID: long }),
+    call('ADD', { CNI_IFNAME: long }),
+    call('ADD', {}, { name: long }),
+    call('ADD', {}, { ipam: { [long]: 1 } }),
+    call('ADD', {}, { cniVersion: long }),
+  ];
+  for (const result of calls) {
+    const message = result.ok ? '' : result.error.message;
+    assert.ok(message.length > 0 && message.length <= 1000, `${message.length} characters`);
+  }
+});
+
+test('CHECK knows what ADD answered, whatever else the chain has made', () => {
+  const chain = {
+    interfaces: [{ name: 'lo', sandbox: '/run/netns/a' }, ...PREVIOUS.interfaces, { name: 'eth0' }],
+    ips: [
+      { address: '127.0.0.1/8', interface: 0 },
+      { address: '10.1.0.7/32', interface: 2 },
+      { address: 'fd00::7/128', interface: 2 },
+      { address: '10.1.0.1/32', interface: 3 },
+    ],
+  };
+  const bare = { ips: [{ address: '10.1.0.7/32' }, { address: 'fd00::7/128' }] };
+  for (const prevResult of [PREVIOUS, chain, bare]) {
+    const request = accepted(call('CHECK', {}, { prevResult }));
+    assert.deepEqual(request.command === 'CHECK' && request.previousAddresses.map(formatIp), ['10.1.0.7', 'fd00::7']);
+  }
 });
 
 test('GC tells an empty list from no list, and reads both names of it', () => {
@@ -277,6 +503,9 @@ test('GC tells an empty list from no list, and reads both names of it', () => {
 });
 
 test('VERSION is answered with every version that is spoken', () => {
-  const expected = { cniVersion: '1.1.0', supportedVersions: ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] };
+  const expected = {
+    cniVersion: '1.1.0',
+    supportedVersions: ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'],
+  };
   assert.deepEqual(JSON.parse(encodeVersions()), expected);
 });

@@ -9,12 +9,17 @@
 import { assert } from '../lib/assert.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { CniError, CniVersion } from './cni-error.ts';
 import { CNI_ERROR, CNI_VERSIONS, isAtLeast, NEWEST_CNI_VERSION, parseCniVersion } from './cni-error.ts';
+import type { JsonObject, Report } from './fields.ts';
+import { quote, readAddresses, readMac } from './fields.ts';
 import type { RequestFrame } from './frame.ts';
-import type { JsonObject, NetworkConfiguration, Report } from './network-configuration.ts';
-import { readAddresses, readMac, readNetworkConfiguration } from './network-configuration.ts';
+import type { NetworkConfiguration } from './network-configuration.ts';
+import { readNetworkConfiguration } from './network-configuration.ts';
+import type { PreviousResult } from './previous-result.ts';
+import { addressesOn, hasContainerInterface, readPreviousResult } from './previous-result.ts';
 
 /** What CNI keys everything by: one interface of one container. */
 export interface AttachmentId {
@@ -35,12 +40,15 @@ interface Attachment extends AttachmentId {
 interface AttachmentInNamespace extends Attachment {
   /** The path of the container's network namespace. */
   readonly netns: string;
+  /** The caller knows that this may be the agent's own namespace (libcni's CNI_NETNS_OVERRIDE). */
+  readonly mayBeOwnNamespace: boolean;
   readonly pod: PodName | undefined;
   readonly configuration: NetworkConfiguration;
 }
 
 export type CniRequest =
-  | (AttachmentInNamespace & { readonly command: 'ADD' })
+  /** `previous`: what earlier plugins of the chain made, for the result. */
+  | (AttachmentInNamespace & { readonly command: 'ADD'; readonly previous: PreviousResult | undefined })
   /** `previousAddresses`: what ADD answered, which must still be there. */
   | (AttachmentInNamespace & { readonly command: 'CHECK'; readonly previousAddresses: readonly Ip[] })
   /** Without a namespace when it has gone already, or the runtime cleans up a second time. */
@@ -65,12 +73,12 @@ const PATH = 'CNI_PATH';
 const COMMANDS: {
   readonly [command in Command]: { readonly since: CniVersion; readonly required: readonly string[] };
 } = {
-  ADD: { since: '0.3.0', required: [CONTAINER, NETNS, INTERFACE, PATH] },
-  DEL: { since: '0.3.0', required: [CONTAINER, INTERFACE, PATH] },
+  ADD: { since: '0.1.0', required: [CONTAINER, NETNS, INTERFACE, PATH] },
+  DEL: { since: '0.1.0', required: [CONTAINER, INTERFACE, PATH] },
   CHECK: { since: '0.4.0', required: [CONTAINER, NETNS, INTERFACE, PATH] },
   GC: { since: '1.1.0', required: [PATH] },
   STATUS: { since: '1.1.0', required: [PATH] },
-  VERSION: { since: '0.3.0', required: [] },
+  VERSION: { since: '0.1.0', required: [] },
 };
 
 /**
@@ -82,6 +90,8 @@ const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$/;
 const INTERFACE_NAME_BYTES_MAX = 15;
 /** GC lists all of a host's attachments to one network; Kubernetes means a host to have some hundreds. */
 const VALID_ATTACHMENTS_MAX = 65536;
+/** A caller's values are quoted in messages, and some callers' values are a hundred kilobytes long. */
+const MESSAGE_LENGTH_MAX = 1000;
 /** Sent by kubelet's runtimes, and of no use to us. */
 const IGNORED_ARGUMENTS: readonly string[] = ['K8S_POD_INFRA_CONTAINER_ID', 'K8S_POD_UID'];
 
@@ -90,7 +100,7 @@ export function parseRequest(frame: RequestFrame): RequestResult {
   const { environment } = frame;
   const errors: CniError[] = [];
   const report: Report = (code, message) => {
-    errors.push({ code, message, details: '' });
+    errors.push({ code, message: message.slice(0, MESSAGE_LENGTH_MAX), details: '' });
     return undefined;
   };
   const command = readCommand(environment, report);
@@ -113,7 +123,7 @@ function readCommand(environment: RequestFrame['environment'], report: Report): 
   const command = commands.find((known) => known === name);
   if (command === undefined) {
     const list = commands.join(', ');
-    return report(CNI_ERROR.invalidEnvironment, `CNI_COMMAND: ${JSON.stringify(name ?? '')} is none of ${list}`);
+    return report(CNI_ERROR.invalidEnvironment, `CNI_COMMAND: ${quote(name ?? '')} is none of ${list}`);
   }
   const missing = COMMANDS[command].required.filter((variable) => (environment.get(variable) ?? '') === '');
   if (missing.length === 0) return command;
@@ -160,7 +170,7 @@ function readRequest(
   if (command === 'STATUS') return { command, networkName, configuration };
 
   if (!netns.startsWith('/')) {
-    report(CNI_ERROR.invalidEnvironment, `${NETNS}: ${JSON.stringify(netns)} is not an absolute path`);
+    report(CNI_ERROR.invalidEnvironment, `${NETNS}: ${quote(netns)} is not an absolute path`);
   }
   const args = readArguments(environment.get('CNI_ARGS') ?? '', report);
   const requestedAddresses =
@@ -168,25 +178,35 @@ function readRequest(
   const common = {
     ...attachment,
     netns,
+    mayBeOwnNamespace: /^(1|true)$/i.test(environment.get('CNI_NETNS_OVERRIDE') ?? ''),
     pod: args.pod,
     configuration: { ...configuration, requestedAddresses, mac: configuration.mac ?? args.mac },
   };
-  const previous = document.prevResult ?? undefined;
-  if (command === 'CHECK') return { command, ...common, previousAddresses: readPreviousAddresses(previous, report) };
-  if (previous !== undefined) {
-    report(
-      CNI_ERROR.invalidConfiguration,
-      'prevResult: muslin makes the interface, so it must be the first plugin listed',
-    );
+  const previous = readPreviousResult(document.prevResult, report);
+  if (command === 'CHECK') return { command, ...common, previousAddresses: readChecked(previous, attachment, report) };
+  checkFloatingAddresses(common.configuration, report);
+  if (previous !== undefined && hasContainerInterface(previous, attachment.interfaceName)) {
+    const remedy = 'muslin makes the interface itself, so list it before the plugins that work on one';
+    const place = `prevResult: an earlier plugin has made ${attachment.interfaceName} already`;
+    report(CNI_ERROR.invalidConfiguration, `${place}; ${remedy}`);
   }
-  return { command, ...common };
+  return { command, ...common, previous };
+}
+
+/** An outside address leads to an address of the same family. */
+function checkFloatingAddresses(configuration: NetworkConfiguration, report: Report): void {
+  const own = [...configuration.families, ...configuration.requestedAddresses.map(({ family }) => family)];
+  const stray = configuration.floatingAddresses.find(({ family }) => !own.includes(family));
+  if (stray === undefined) return;
+  const place = `annotation cni.projectcalico.org/floatingIPs: ${formatIp(stray)}`;
+  const reason = `leads nowhere, as the container gets no IPv${stray.family} address`;
+  report(CNI_ERROR.invalidConfiguration, `${place} ${reason}; set ipam.assign_ipv${stray.family} to "true"`);
 }
 
 function checkVersion(command: Command, text: unknown, version: CniVersion | undefined, report: Report): void {
   const supported = CNI_VERSIONS.filter((known) => isAtLeast(known, COMMANDS[command].since)).join(', ');
   if (version === undefined) {
-    const found = text === undefined ? 'is missing, which means 0.1.0' : `${JSON.stringify(text)} is not supported`;
-    report(CNI_ERROR.incompatibleVersion, `cniVersion ${found}; supported: ${supported}`);
+    report(CNI_ERROR.incompatibleVersion, `cniVersion ${quote(text)} is not supported; supported: ${supported}`);
   } else if (!isAtLeast(version, COMMANDS[command].since)) {
     report(CNI_ERROR.incompatibleVersion, `${command} does not exist in cniVersion ${version}, but in ${supported}`);
   }
@@ -195,7 +215,7 @@ function checkVersion(command: Command, text: unknown, version: CniVersion | und
 /** A container id or network name; "" when it was bad, which has then been reported. */
 function readIdentifier(value: unknown, place: string, code: CniError['code'], report: Report): string {
   if (typeof value === 'string' && IDENTIFIER.test(value)) return value;
-  const found = value === undefined ? 'missing' : `${JSON.stringify(value).slice(0, 200)}, which is malformed`;
+  const found = value === undefined ? 'missing' : `${quote(value)}, which is malformed`;
   report(code, `${place}: ${found}; a letter or digit, then at most 99 letters, digits, "_", "." or "-"`);
   return '';
 }
@@ -205,7 +225,7 @@ function readInterfaceName(name: string, report: Report): string {
   const allowed = bytes <= INTERFACE_NAME_BYTES_MAX && name !== '.' && name !== '..' && !/[/:\s]/.test(name);
   if (allowed) return name;
   const rule = `1 to ${INTERFACE_NAME_BYTES_MAX} bytes, not "." or "..", without "/", ":" and white space`;
-  report(CNI_ERROR.invalidEnvironment, `${INTERFACE}: ${JSON.stringify(name)} cannot name an interface: ${rule}`);
+  report(CNI_ERROR.invalidEnvironment, `${INTERFACE}: ${quote(name)} cannot name an interface: ${rule}`);
   return '';
 }
 
@@ -222,7 +242,7 @@ function readArguments(text: string, report: Report): Arguments {
   for (const pair of text.split(';')) {
     const equals = pair.indexOf('=');
     if (equals > 0) values.set(pair.slice(0, equals), pair.slice(equals + 1));
-    else if (pair !== '') report(code, `CNI_ARGS: ${JSON.stringify(pair)} is not KEY=VALUE`);
+    else if (pair !== '') report(code, `CNI_ARGS: ${quote(pair)} is not KEY=VALUE`);
   }
   const take = (key: string): string => {
     const value = values.get(key) ?? '';
@@ -236,25 +256,30 @@ function readArguments(text: string, report: Report): Arguments {
   const mac = take('MAC');
   const unknown = [...values.keys()].filter((key) => !IGNORED_ARGUMENTS.includes(key));
   if (!ignoreUnknown && unknown.length > 0) {
-    report(code, `CNI_ARGS: ${unknown.join(', ')} is not known; IgnoreUnknown=1 would let it pass`);
+    report(code, `CNI_ARGS: ${unknown.join(', ').slice(0, 200)} is not known; IgnoreUnknown=1 would let it pass`);
   }
   return {
     pod: name === '' ? undefined : { name, namespace: namespace === '' ? undefined : namespace },
     requestedAddresses: addresses === '' ? [] : readAddresses(addresses.split(','), 'CNI_ARGS: IP', code, report),
-    mac: mac === '' ? undefined : readMac(mac, 'CNI_ARGS: MAC', code, report),
+    mac: readMac(mac, 'CNI_ARGS: MAC', code, report),
   };
 }
 
-/** The addresses in the result that ADD gave, which CHECK must be handed again. */
-function readPreviousAddresses(previous: unknown, report: Report): readonly Ip[] {
+/** The addresses in the result that ADD gave, which CHECK must be handed again: those of our own interface. */
+function readChecked(
+  previous: PreviousResult | undefined,
+  { interfaceName }: Attachment,
+  report: Report,
+): readonly Ip[] {
   const code = CNI_ERROR.invalidConfiguration;
-  const addresses = isJsonObject(previous) ? previous.ips : undefined;
-  if (!Array.isArray(addresses)) {
-    report(code, 'prevResult: missing or without "ips"; CHECK needs the result of ADD');
+  if (previous === undefined) {
+    report(code, 'prevResult: missing; CHECK needs the result of ADD');
     return [];
   }
-  const texts = addresses.map((entry: unknown) => (isJsonObject(entry) ? entry.address : entry));
-  return readAddresses(texts, 'prevResult.ips', code, report);
+  const addresses = addressesOn(previous, interfaceName, report);
+  if (addresses.length === 0)
+    report(code, `prevResult.ips: none is on ${interfaceName}; CHECK needs the result of ADD`);
+  return addresses;
 }
 
 function readValidAttachments(document: JsonObject, report: Report): readonly AttachmentId[] | undefined {

@@ -10,7 +10,8 @@
  * The socket's path is the string "agentSocket" at the top level of the network configuration. The scanner that finds it
  * knows strings, nesting and nothing else of JSON, and takes no escapes; the agent is the one that parses and validates.
  * VERSION is answered here, for runtimes ask it before the agent may be up. What goes wrong here is a CNI error on stdout:
- * 5 I/O, 6 stdin is no JSON object, 7 bad agentSocket, 11 (try again later) when the agent does not answer as it should.
+ * 5 I/O and a caller that is not root, 6 stdin is no JSON object, 7 bad agentSocket, 11 (try again later; 50 for STATUS, which
+ * asks just that) when the agent does not answer as it should.
  * The answer is printed only when it is whole, so that an agent that dies half way leaves no half result.
  *
  * Built by scripts/build-shim. Specification: CNI SPEC 1.1.0; the agent's side of the frames is frame.ts.
@@ -28,6 +29,8 @@
 
 #define DEFAULT_SOCKET "/run/muslin/cni.sock"
 #define NEWEST_VERSION "1.1.0"
+/* What a configuration without cniVersion is of. */
+#define OLDEST_VERSION "0.1.0"
 /* The agent's bound on a request (REQUEST_BYTES_MAX in frame.ts), and ours on its answer. */
 #define FRAME_BYTES_MAX (1 << 20)
 #define NESTING_MAX 64
@@ -40,6 +43,7 @@ extern char **environ;
 
 static char frame[4 + FRAME_BYTES_MAX];
 static char version[32] = NEWEST_VERSION; /* of the configuration, once that has been read */
+static int unreachable_code = 11;          /* of the error that the agent does not answer: try again later */
 
 static void print_escaped(const char *text) {
   for (; *text; text++) {
@@ -150,17 +154,19 @@ static int ask_agent(const struct sockaddr_un *address, size_t length) {
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
   if (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
     char details[sizeof address->sun_path + 128];
+    int denied = errno == EACCES || errno == EPERM;
     snprintf(details, sizeof details, "%s: %s", address->sun_path, strerror(errno));
-    return fail(11, "the muslin agent cannot be reached; try again later", details);
+    if (denied) return fail(5, "the muslin agent answers root alone: the container runtime must run as root", details);
+    return fail(unreachable_code, "the muslin agent cannot be reached; try again later", details);
   }
-  if (write_all(fd, frame, length) < 0) return fail(11, "cannot send to the muslin agent; try again later", strerror(errno));
+  if (write_all(fd, frame, length) < 0) return fail(unreachable_code, "cannot send to the muslin agent; try again later", strerror(errno));
   ssize_t count = read_all(fd, frame, FRAME_BYTES_MAX);
-  if (count < 0 && errno == EAGAIN) return fail(11, "the muslin agent does not answer; try again later", "timed out");
-  if (count < 0) return fail(11, "cannot read the muslin agent's answer; try again later", strerror(errno));
-  if (count == 0) return fail(11, "the muslin agent gave no answer; try again later", "it may be restarting");
+  if (count < 0 && errno == EAGAIN) return fail(unreachable_code, "the muslin agent does not answer; try again later", "timed out");
+  if (count < 0) return fail(unreachable_code, "cannot read the muslin agent's answer; try again later", strerror(errno));
+  if (count == 0) return fail(unreachable_code, "the muslin agent gave no answer; try again later", "it may be restarting");
   int silent = count == 1 && frame[0] == 0; /* DEL, CHECK, GC and STATUS say nothing when all is well */
   if (!silent && scan(frame + 1, (size_t)count - 1, "", NULL, 0) == -1)
-    return fail(11, "the muslin agent's answer is not whole; try again later", "is agentSocket the agent's CNI socket?");
+    return fail(unreachable_code, "the muslin agent's answer is not whole; try again later", "is agentSocket the agent's CNI socket?");
   return write_all(STDOUT_FILENO, frame + 1, (size_t)count - 1) < 0 ? 1 : (unsigned char)frame[0];
 }
 
@@ -168,7 +174,7 @@ int main(void) {
   const char *command = getenv("CNI_COMMAND");
   if (command == NULL) {
     fprintf(stderr, "muslin CNI plugin: container runtimes call it (CNI_COMMAND is not set), and it asks the muslin agent\n"
-                    "CNI protocol versions supported: 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n");
+                    "CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n");
     return 0;
   }
   signal(SIGPIPE, SIG_IGN);
@@ -189,10 +195,13 @@ int main(void) {
   size_t input_length = (size_t)count;
   int is_version = strcmp(command, "VERSION") == 0;
   int empty = skip_space(input, 0, input_length) == input_length;
-  if (!(is_version && empty) && scan(input, input_length, "cniVersion", version, sizeof version) == -1)
-    return fail(6, "stdin is not a JSON object", "the network configuration is expected there");
+  char stated[sizeof version] = OLDEST_VERSION;
+  int scanned = is_version && empty ? 0 : scan(input, input_length, "cniVersion", stated, sizeof stated);
+  if (scanned == -1) return fail(6, "stdin is not a JSON object", "the network configuration is expected there");
+  if (scanned == 0) memcpy(version, stated, sizeof version);
+  if (strcmp(command, "STATUS") == 0) unreachable_code = 50;
   if (is_version) {
-    printf("{\"cniVersion\":\"" NEWEST_VERSION "\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
+    printf("{\"cniVersion\":\"" NEWEST_VERSION "\",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
     return 0;
   }
 

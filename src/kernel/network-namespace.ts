@@ -31,7 +31,7 @@ import {
 const NAMESPACE_DIRECTORY = '/run/netns';
 
 /** The namespace of the thread that opens it; thread-self, because a worker may live elsewhere than the process. */
-const OWN_NAMESPACE = '/proc/thread-self/ns/net';
+export const OWN_NAMESPACE = '/proc/thread-self/ns/net';
 
 /** NAME_MAX of Linux file systems. */
 const NAME_LENGTH_MAX = 255;

@@ -200,7 +200,13 @@ test('without an agent every command but VERSION is "try again later"', async ()
   const path = join(directory, 'absent.sock');
   for (const command of ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS']) {
     const ended = await run({ CNI_COMMAND: command }, configuration(path, { cniVersion: '1.1.0' }));
-    assertFailed(ended, 11, /cannot be reached; try again later; .*absent.sock: No such file or directory/, '1.1.0');
+    // STATUS asks whether containers can be added, for which the specification has a code.
+    assertFailed(
+      ended,
+      command === 'STATUS' ? 50 : 11,
+      /cannot be reached; try again later; .*absent.sock: No such file or directory/,
+      '1.1.0',
+    );
   }
 });
 
@@ -214,13 +220,16 @@ const BAD_INPUTS: readonly [string, code: number, message: RegExp, version?: str
   ['{} {}', 6, /not a JSON object/, '1.1.0'],
   [`${'{"a":'.repeat(65)}1${'}'.repeat(65)}`, 6, /not a JSON object/, '1.1.0'],
   [JSON.stringify({ filler: 'x'.repeat(1 << 20) }), 6, /too long/, '1.1.0'],
-  ['{"agentSocket":"run/a.sock"}', 7, /agentSocket is not the path of a socket; an absolute path/, '1.1.0'],
+  // A configuration that can be read and has no version is of the oldest.
+  ['{"agentSocket":"run/a.sock"}', 7, /agentSocket is not the path of a socket; an absolute path/, '0.1.0'],
   ['{"cniVersion":"0.4.0","agentSocket":7}', 7, /agentSocket is not/, '0.4.0'],
-  ['{"agentSocket":"/a\\u0062"}', 7, /agentSocket is not/, '1.1.0'],
-  ['{"agentSocket":""}', 7, /agentSocket is not/, '1.1.0'],
-  [`{"agentSocket":"${LONG_PATH}"}`, 7, /at most 107 bytes/, '1.1.0'],
+  ['{"agentSocket":"/a\\u0062"}', 7, /agentSocket is not/, '0.1.0'],
+  ['{"agentSocket":""}', 7, /agentSocket is not/, '0.1.0'],
+  [`{"agentSocket":"${LONG_PATH}"}`, 7, /at most 107 bytes/, '0.1.0'],
   // As long as it may be: so long as it is only missing, not wrong.
-  [`{"agentSocket":"${LONG_PATH.slice(0, 107)}"}`, 11, /cannot be reached/, '1.1.0'],
+  [`{"agentSocket":"${LONG_PATH.slice(0, 107)}"}`, 11, /cannot be reached/, '0.1.0'],
+  // One that is no text, or does not fit, is answered in the newest.
+  ['{"cniVersion":7,"agentSocket":"/nowhere"}', 11, /cannot be reached/, '1.1.0'],
   // A version with a line break in it comes back as JSON all the same.
   ['{"cniVersion":"1\n","agentSocket":"/nowhere"}', 11, /cannot be reached/, '1\n'],
 ];
@@ -252,5 +261,8 @@ test('called by hand, the plugin says what it is', async () => {
   const ended = await run({}, '');
   assert.equal(ended.exitCode, 0);
   assert.equal(ended.stdout, '');
-  assert.match(ended.stderr, /muslin CNI plugin.*CNI_COMMAND is not set[\s\S]*0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n$/);
+  assert.match(
+    ended.stderr,
+    /muslin CNI plugin.*CNI_COMMAND is not set[\s\S]*supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n$/,
+  );
 });
