@@ -14,6 +14,7 @@
 import { randomUUID } from 'node:crypto';
 import type { CniError, CniErrorCode } from '../cni/cni-error.ts';
 import { CNI_ERROR } from '../cni/cni-error.ts';
+import type { NetworkConfiguration } from '../cni/network-configuration.ts';
 import type { AttachmentId, CniRequest } from '../cni/request.ts';
 import type { CniResult, ResultAddress, ResultRoute } from '../cni/result.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -26,9 +27,10 @@ import { entryOfKind, valueOfResource, withIdentity } from '../model/resource-en
 import { kindPrefix, resourceKey } from '../model/resource-key.ts';
 import type { Labels } from '../model/selector.ts';
 import { DEFAULT_NAMESPACE } from '../model/validate.ts';
-import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
+import type { WorkloadEndpoint, WorkloadEndpointSpec } from '../model/workload-endpoint.ts';
 import { formatCidr, hostPrefix, prefixOf } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
 import type { Link } from '../net/kernel-objects.ts';
 import { WORKLOAD_HOST_MAC } from '../net/mac.ts';
 import type { Store, Transaction } from '../store/store.ts';
@@ -194,8 +196,12 @@ export class Attachments {
       metadata: {
         name: identity.name,
         namespace,
-        labels: { 'projectcalico.org/namespace': namespace, 'projectcalico.org/orchestrator': 'cni' },
-        annotations: { [NETWORK_ANNOTATION]: request.networkName },
+        labels: {
+          ...request.configuration.labels,
+          'projectcalico.org/namespace': namespace,
+          'projectcalico.org/orchestrator': 'cni',
+        },
+        annotations: { ...request.configuration.annotations, [NETWORK_ANNOTATION]: request.networkName },
       },
       spec: {
         orchestrator: 'cni',
@@ -207,6 +213,7 @@ export class Attachments {
         ipNetworks: addresses.map((address) => formatCidr(hostPrefix(address))),
         interfaceName: identity.device,
         ...(request.configuration.mac && { mac: request.configuration.mac }),
+        ...endpointExtras(request.configuration, addresses),
       },
     };
     return withIdentity(resource, randomUUID(), new Date(wallClockNow()).toISOString());
@@ -309,6 +316,21 @@ class Phases {
 interface Attached extends Identity {
   readonly addresses: readonly Ip[];
   readonly networks: readonly string[];
+}
+
+/** Floating addresses, each in front of the own address of its family, and what else may be sent from. */
+function endpointExtras(
+  { floatingAddresses, allowedSources }: NetworkConfiguration,
+  addresses: readonly Ip[],
+): Pick<WorkloadEndpointSpec, 'ipNATs' | 'allowSpoofedSourcePrefixes'> {
+  const ipNATs = floatingAddresses.flatMap((external) => {
+    const internal = addresses.find(({ family }) => family === external.family);
+    return internal === undefined ? [] : { internalIP: formatIp(internal), externalIP: formatIp(external) };
+  });
+  return {
+    ...(ipNATs.length > 0 && { ipNATs }),
+    ...(allowedSources.length > 0 && { allowSpoofedSourcePrefixes: allowedSources.map(formatCidr) }),
+  };
 }
 
 function podAttributes({ pod }: AddRequest): Record<string, string> {
