@@ -238,11 +238,14 @@ export class Attachments {
 
   /** Removes whatever there is of an attachment; nothing at all is fine as well. */
   async #remove(attachment: AttachmentId, networkName: string): Promise<void> {
-    const identity = await this.#find(attachment);
+    const found = await this.#find(attachment);
+    // The runtime cleans up after an ADD that failed because another network has the interface: that one must stay.
+    const isForeign = found !== undefined && !isOf(found, networkName);
+    const identity = isForeign ? undefined : found?.key;
     const remove: Transaction =
       identity === undefined ? { expect: [], writes: [] } : { expect: [], writes: [{ kind: 'remove', key: identity }] };
     const released = await this.#allocator.release(handleOf(networkName, attachment), remove);
-    const link = this.#kernel.link(deviceOf(attachment));
+    const link = isForeign ? undefined : this.#kernel.link(deviceOf(attachment));
     if (link !== undefined) {
       this.#kernel.removeLink(link.index);
       this.#felix.linkChanged(link, true);
@@ -254,9 +257,12 @@ export class Attachments {
   async #check(request: CheckRequest): Promise<void> {
     const container = openKernel(request.netns);
     try {
+      const found = await this.#find(request);
       const problem =
         containerSideProblem(container, request.interfaceName, request.previousAddresses) ??
-        ((await this.#find(request)) === undefined ? 'the container is not attached to this network' : undefined) ??
+        (found === undefined || !isOf(found, request.networkName)
+          ? 'the container is not attached to this network'
+          : undefined) ??
         (this.#kernel.link(deviceOf(request)) === undefined ? `device ${deviceOf(request)} does not exist` : undefined);
       if (problem !== undefined) throw new Refusal(CNI_ERROR.other, `${request.containerId}: ${problem}`);
     } finally {
@@ -277,14 +283,18 @@ export class Attachments {
     }
   }
 
-  /** The key of the endpoint, in whichever namespace the pod was: DEL may come without the pod's name. */
-  async #find(attachment: AttachmentId): Promise<string | undefined> {
+  /** The endpoint's key and network, in whichever namespace the pod was: DEL may come without the pod's name. */
+  async #find(attachment: AttachmentId): Promise<Found | undefined> {
     const name = endpointNameOf(this.#node, attachment);
-    const likely = resourceKey({ kind: 'WorkloadEndpoint', namespace: DEFAULT_NAMESPACE, name });
-    if ((await this.#store.get(likely)) !== undefined) return likely;
-    const found = (await this.#ownEndpoints()).find((endpoint) => endpoint.metadata.name === name);
-    if (found === undefined) return undefined;
-    return resourceKey({ kind: 'WorkloadEndpoint', namespace: found.metadata.namespace ?? DEFAULT_NAMESPACE, name });
+    const keyIn = (namespace: string) => resourceKey({ kind: 'WorkloadEndpoint', namespace, name });
+    const likely = await this.#store.get(keyIn(DEFAULT_NAMESPACE));
+    const found =
+      likely === undefined
+        ? (await this.#ownEndpoints()).find((endpoint) => endpoint.metadata.name === name)
+        : entryOfKind('WorkloadEndpoint', likely);
+    if (found === undefined) return likely && { key: likely.key, networkName: undefined };
+    const { namespace = DEFAULT_NAMESPACE, annotations } = found.metadata;
+    return { key: keyIn(namespace), networkName: annotations?.[NETWORK_ANNOTATION] };
   }
 
   async #ownEndpoints(): Promise<WorkloadEndpoint[]> {
@@ -310,6 +320,17 @@ class Phases {
     this.milliseconds[phase] = Math.round((now - this.#start) * 100) / 100;
     this.#start = now;
   }
+}
+
+/** Where an endpoint is in the store. */
+interface Found {
+  readonly key: string;
+  /** The network that it was attached to; undefined where the endpoint does not say. */
+  readonly networkName: string | undefined;
+}
+
+function isOf({ networkName }: Found, name: string): boolean {
+  return networkName === undefined || networkName === name;
 }
 
 /** An attachment with its addresses, as values and as text. */
