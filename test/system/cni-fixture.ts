@@ -117,9 +117,9 @@ export class Chain {
     return { result: previous };
   }
 
-  /** What CHECK finds wrong, by plugin; `leftOut` are types that are not asked. */
-  async check(attachment: ChainAttachment, leftOut: readonly string[] = []): Promise<ChainFailure | undefined> {
-    const plugins = this.#options.plugins.filter(({ type }) => !leftOut.includes(String(type)));
+  /** The first that CHECK finds wrong; `asked` are the types of plugins that are asked, all where it is left out. */
+  async check(attachment: ChainAttachment, asked?: readonly string[]): Promise<ChainFailure | undefined> {
+    const plugins = this.#options.plugins.filter(({ type }) => asked === undefined || asked.includes(String(type)));
     return this.#ask('CHECK', plugins, attachment);
   }
 
