@@ -182,15 +182,16 @@ function openAttachments(parts: {
   return new Attachments({ node, store, allocator, kernel, felix, facts, log });
 }
 
-/** The uplink is the device that has the node's address: what containers send to others leaves by it. */
+/** The uplink is the device that has the node's address (two, with one address each): what containers send to others leaves by it. */
 function nodeFacts(feed: ResourceFeed, felix: Felix): NodeFacts {
   const own = feed.ownNode();
   const node = own === undefined ? {} : nodeAddresses(own);
-  const uplink = [...felix.interfaces().addresses()].find(({ address }) => {
+  const uplinks = [...felix.interfaces().addresses()].filter(({ address }) => {
     return [node[4], node[6]].some((each) => sameIp(each?.address, address));
   });
-  const link = uplink === undefined ? undefined : felix.interfaces().linkAt(uplink.index);
-  return { labels: own?.metadata.labels ?? {}, uplinkMtu: link?.mtu };
+  const mtus = uplinks.flatMap(({ index }) => felix.interfaces().linkAt(index)?.mtu ?? []);
+  const uplinkMtu = mtus.length === 0 ? undefined : Math.min(...mtus);
+  return { labels: own?.metadata.labels ?? {}, workloadMtu: feed.workloadMtu(uplinkMtu) };
 }
 
 /** Answers about policy, and the node's report of it in the store. What has to be waited for and closed goes to `closers`. */

@@ -48,7 +48,6 @@ import type { Felix } from './felix.ts';
 const READY_TIMEOUT_MS = 10_000;
 /** Which of a node's endpoints belong to a network, for GC. */
 const NETWORK_ANNOTATION = 'cni.muslin.io/network';
-const DEFAULT_MTU = 1500;
 
 type AddRequest = Extract<CniRequest, { readonly command: 'ADD' }>;
 type CheckRequest = Extract<CniRequest, { readonly command: 'CHECK' }>;
@@ -57,8 +56,8 @@ type GcRequest = Extract<CniRequest, { readonly command: 'GC' }>;
 /** What the attachments need to know of their node at the time of a call. */
 export interface NodeFacts {
   readonly labels: Labels;
-  /** Of the device that the node reaches others by; undefined when it has none yet. */
-  readonly uplinkMtu: number | undefined;
+  /** Of a container whose network's configuration says nothing of it. */
+  readonly workloadMtu: number;
 }
 
 /** A refusal on its way to the runtime. */
@@ -225,7 +224,7 @@ export class Attachments {
     const link = this.#kernel.addVeth({
       name: endpoint.device,
       mac: WORKLOAD_HOST_MAC,
-      mtu: mtu ?? this.#facts().uplinkMtu ?? DEFAULT_MTU,
+      mtu: mtu ?? this.#facts().workloadMtu,
       peer: { name: request.interfaceName, namespacePath: request.netns, ...(mac && { mac }) },
     });
     const inside = container.link(request.interfaceName);

@@ -34,6 +34,7 @@ import type { FelixNumbers } from './monitoring/felix-metrics.ts';
 import { metricsPlace } from './monitoring/metrics-place.ts';
 import type { MetricsPlace } from './monitoring/metrics-server.ts';
 import type { StoreListener } from './store-follower.ts';
+import { workloadMtu } from './workload-mtu.ts';
 
 export class ResourceFeed implements StoreListener {
   readonly #node: string;
@@ -140,6 +141,12 @@ export class ResourceFeed implements StoreListener {
   reportingIntervalMs(): number {
     const { felix } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
     return parseDurationMs(felix.reportingInterval) ?? 0;
+  }
+
+  /** Of a container that is attached now; `uplinkMtu` is undefined while the node has no uplink. */
+  workloadMtu(uplinkMtu: number | undefined): number {
+    const { felix } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
+    return workloadMtu({ uplinkMtu, pools: this.#bgpResources.pools.values(), felix });
   }
 
   put(entry: Entry): void {
