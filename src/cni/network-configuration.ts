@@ -52,6 +52,8 @@ export interface NetworkConfiguration {
   readonly allowedSources: readonly Cidr[];
   /** For the result, as it came; undefined where the configuration has none. */
   readonly dns: JsonObject | undefined;
+  /** A tap device for a virtual machine on the host, in place of a veth pair into a container's namespace. */
+  readonly tap: boolean;
 }
 
 /** RFC 8200 section 5: the kernel takes IPv6 off a device with less. */
@@ -95,6 +97,7 @@ export function readNetworkConfiguration(document: JsonObject, report: Report): 
     families,
     pools: { 4: pod.pools[4].length > 0 ? pod.pools[4] : pools4, 6: pod.pools[6].length > 0 ? pod.pools[6] : pools6 },
     mtu: readMtu(document.mtu, report),
+    tap: readTap(document.tap, report),
     requestedAddresses: addresses.find((list) => list.length > 0) ?? [],
     mac: macs.find((mac) => mac !== undefined),
     labels: {
@@ -144,6 +147,12 @@ function readMtu(value: unknown, report: Report): number | undefined {
   if (value === undefined || value === 0) return undefined; // 0 is how plugins spell "not set"
   if (typeof value === 'number' && Number.isInteger(value) && value >= MTU_MIN && value <= MTU_MAX) return value;
   return invalid(report, 'mtu', value, `not a number from ${MTU_MIN} to ${MTU_MAX}`);
+}
+
+function readTap(value: unknown, report: Report): boolean {
+  if (value === undefined || typeof value === 'boolean') return value === true;
+  invalid(report, 'tap', value, 'neither true nor false');
+  return false;
 }
 
 /**

@@ -134,6 +134,7 @@ const REFUSED: readonly [code: number, message: RegExp, RequestResult][] = [
   [1, /^STATUS does not exist in cniVersion 1.0.0/, call('STATUS')],
   [7, /^mtu: 1200 is not a number from 1280 to 65535$/, call('ADD', {}, { mtu: 1200 })],
   [7, /^mtu: "1500" is not a number/, call('ADD', {}, { mtu: '1500' })],
+  [7, /^tap: "true" is neither true nor false$/, call('ADD', {}, { tap: 'true' })],
   [7, /^ipam: "muslin" is not an object$/, call('ADD', {}, { ipam: 'muslin' })],
   [7, /^ipam.type: "host-local" is not supported: leave/, call('ADD', {}, { ipam: { type: 'host-local' } })],
   [
@@ -278,7 +279,7 @@ test('an ADD with nothing but the necessary gets the defaults', () => {
       previous: undefined,
       configuration: {
         ...{ families: [4], pools: { 4: [], 6: [] }, mtu: undefined, requestedAddresses: [], mac: undefined },
-        ...{ labels: {}, annotations: {}, floatingAddresses: [], allowedSources: [], dns: undefined },
+        ...{ labels: {}, annotations: {}, floatingAddresses: [], allowedSources: [], dns: undefined, tap: false },
       },
     });
   }
@@ -287,7 +288,7 @@ test('an ADD with nothing but the necessary gets the defaults', () => {
 /** What differs from the defaults, in text. */
 function summary(request: CniRequest): string {
   if (request.command !== 'ADD' && request.command !== 'STATUS') return request.command;
-  const { families, pools, mtu, requestedAddresses, mac, labels, annotations } = request.configuration;
+  const { families, pools, mtu, requestedAddresses, mac, tap, labels, annotations } = request.configuration;
   const { floatingAddresses, allowedSources } = request.configuration;
   const texts = (record: Readonly<Record<string, string>>) =>
     Object.entries(record).map(([name, text]) => `${name}=${text}`);
@@ -298,6 +299,7 @@ function summary(request: CniRequest): string {
     ...(mtu === undefined ? [] : [`mtu ${mtu}`]),
     ...(requestedAddresses.length > 0 ? [`addresses ${requestedAddresses.map(formatIp).join(',')}`] : []),
     ...(mac === undefined ? [] : [`mac ${mac}`]),
+    ...(tap ? ['tap'] : []),
     ...(pod === undefined ? [] : [`pod ${pod.namespace}/${pod.name}`]),
     ...texts(labels),
     ...texts(annotations),
@@ -418,6 +420,8 @@ const ACCEPTED: readonly [string, RequestResult][] = [
     ),
   ],
   ['families 4', call('ADD', {}, annotated(null, { labels: null, args: null, dns: null }))],
+  ['families 4 tap', call('ADD', {}, { tap: true })],
+  ['families 4', call('ADD', {}, { tap: false })],
   ['VERSION', call('VERSION', { CNI_NETNS: 'dummy', CNI_IFNAME: 'dummy' }, '')],
 ];
 
