@@ -79,6 +79,8 @@ interface Functions {
   flock(fd: number, operation: number): number;
   sched_setscheduler(thread: number, policy: number, parameters: Uint8Array): number;
   setpriority(which: number, who: number, priority: number): number;
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  ioctlNumber(fd: number, request: number, argument: number): number;
   readonly glibc: Allocator | undefined;
 }
 
@@ -117,6 +119,9 @@ function load(): { readonly koffi: Koffi; readonly functions: Functions } {
     flock: libc.func('int flock(int, int)'),
     sched_setscheduler: libc.func('int sched_setscheduler(int, int, const void *)'),
     setpriority: libc.func('int setpriority(int, int, int)'),
+    // Variadic in C; on the CPUs that we know an argument of a variadic function goes where any other goes.
+    ioctl: libc.func('int ioctl(int, unsigned long, void *)'),
+    ioctlNumber: libc.func('ioctl', 'int', ['int', 'unsigned long', 'unsigned long']),
     glibc: allocatorOf(libc),
   };
   loaded = { koffi, functions };
@@ -250,6 +255,13 @@ export function setRealTimePriority(priority: number): void {
 /** Gives the calling thread alone (which is what 0 means on Linux) another share of the CPU, -20 being the largest. */
 export function setNiceness(niceness: number): void {
   call('setpriority', (libc) => libc.setpriority(PRIO_PROCESS, 0, niceness));
+}
+
+/** Has a device's driver do what `request` says, with a C struct given as bytes or with a number. `what` is for messages. */
+export function control(what: string, fd: number, request: number, argument: Uint8Array | number): void {
+  call(what, (libc) =>
+    typeof argument === 'number' ? libc.ioctlNumber(fd, request, argument) : libc.ioctl(fd, request, argument),
+  );
 }
 
 /** Sets a socket option to a C struct given as bytes. */

@@ -8,8 +8,11 @@ import { createHash } from 'node:crypto';
 import type { AttachmentId, PodName } from '../cni/request.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
+import { assert } from '../lib/assert.ts';
 import { resourceKey } from '../model/resource-key.ts';
 import { DEFAULT_NAMESPACE } from '../model/validate.ts';
+import type { Mac } from '../net/mac.ts';
+import { parseMac } from '../net/mac.ts';
 
 /** What an attachment is called: in the store, in the calculation, on the host. */
 export interface Identity {
@@ -42,9 +45,20 @@ export function endpointNameOf(node: string, { containerId, interfaceName }: Att
 }
 
 /** "cali" and as much of a hash as a device's name has room for. */
-export function deviceOf({ containerId, interfaceName }: AttachmentId): string {
-  const hash = createHash('sha1').update(`${containerId}.${interfaceName}`).digest('hex');
-  return `${WORKLOAD_DEVICE_PREFIX}${hash.slice(0, 11)}`;
+export function deviceOf(attachment: AttachmentId): string {
+  return `${WORKLOAD_DEVICE_PREFIX}${hashOf(attachment).slice(0, 11)}`;
+}
+
+/** Of a virtual machine's network card, the same at each start: locally administered, then the device's digits. */
+export function guestMacOf(attachment: AttachmentId): Mac {
+  const digits = hashOf(attachment).match(/../g) ?? [];
+  const mac = parseMac(['02', ...digits.slice(0, 5)].join(':'));
+  assert(mac !== undefined, 'a hash is made of hexadecimal digits');
+  return mac;
+}
+
+function hashOf({ containerId, interfaceName }: AttachmentId): string {
+  return createHash('sha1').update(`${containerId}.${interfaceName}`).digest('hex');
 }
 
 /** What all addresses of an attachment are held by. */

@@ -20,6 +20,8 @@ import type { CniResult, ResultAddress, ResultRoute } from '../cni/result.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
+import { OWN_NAMESPACE, sameNamespace } from '../kernel/network-namespace.ts';
+import { addTap } from '../kernel/tap.ts';
 import { monotonicNow, wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { API_VERSION } from '../model/resource.ts';
@@ -32,6 +34,7 @@ import { formatCidr, hostPrefix, prefixOf } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
 import type { Link } from '../net/kernel-objects.ts';
+import type { Mac } from '../net/mac.ts';
 import { WORKLOAD_HOST_MAC } from '../net/mac.ts';
 import type { Store, Transaction } from '../store/store.ts';
 import { revision, StoreError } from '../store/store.ts';
@@ -39,7 +42,7 @@ import type { AddressAllocator } from './address-allocator.ts';
 import { AllocationError } from './address-allocator.ts';
 import { DEVICE_ATTRIBUTE } from './address-garbage.ts';
 import type { Identity } from './attachment-names.ts';
-import { deviceOf, endpointNameOf, handleOf, identityOf, workloadOf } from './attachment-names.ts';
+import { deviceOf, endpointNameOf, guestMacOf, handleOf, identityOf, workloadOf } from './attachment-names.ts';
 import type { CniOutcome, CniWork } from './cni-server.ts';
 import { configureContainerSide, containerSideProblem, workloadGateway } from './container-side.ts';
 import type { Felix } from './felix.ts';
@@ -64,10 +67,13 @@ export interface NodeFacts {
 class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly code: CniErrorCode;
+  /** For programs: "attached" (this very attachment is there already), "exists" (its interface is, of somebody else). */
+  readonly details: string;
 
-  constructor(code: CniErrorCode, message: string) {
+  constructor(code: CniErrorCode, message: string, details = '') {
     super(message);
     this.code = code;
+    this.details = details;
   }
 }
 
@@ -125,7 +131,8 @@ export class Attachments {
   async #add(request: AddRequest): Promise<CniResult> {
     this.#requireReady(CNI_ERROR.tryAgainLater);
     const phases = new Phases();
-    const container = openContainer(request.netns, request.interfaceName);
+    await this.#requireUnattached(request);
+    const container = openContainer(request);
     phases.ends('look');
     try {
       const { endpoint, safe } = await this.#assign(request);
@@ -152,8 +159,22 @@ export class Attachments {
           : new Refusal(CNI_ERROR.tryAgainLater, String(error instanceof Error ? error.message : error));
       }
     } finally {
-      container.close();
+      container?.close();
     }
+  }
+
+  /** Undoing a second ADD would take what the first one made. The store is asked only when Felix knows the device. */
+  async #requireUnattached(attachment: AttachmentId): Promise<void> {
+    const device = deviceOf(attachment);
+    const isKnown = this.#felix.endpoints().some(({ deviceName }) => deviceName === device);
+    const key = isKnown ? await this.#find(attachment) : undefined;
+    if (key === undefined) return;
+    const { containerId, interfaceName } = attachment;
+    throw new Refusal(
+      CNI_ERROR.other,
+      `${containerId}: ${interfaceName} is attached already, by device ${device}`,
+      'attached',
+    );
   }
 
   /** Addresses and the WorkloadEndpoint, at once; `safe` is when they would survive a power cut, which need not be waited for yet. */
@@ -189,6 +210,7 @@ export class Attachments {
 
   #endpointOf(request: AddRequest, identity: Identity, addresses: readonly Ip[]): WorkloadEndpoint {
     const namespace = identity.namespace;
+    const mac = macOf(request);
     const resource: WorkloadEndpoint = {
       apiVersion: API_VERSION,
       kind: 'WorkloadEndpoint',
@@ -211,20 +233,24 @@ export class Attachments {
         endpoint: request.interfaceName,
         ipNetworks: addresses.map((address) => formatCidr(hostPrefix(address))),
         interfaceName: identity.device,
-        ...(request.configuration.mac && { mac: request.configuration.mac }),
+        ...(mac && { mac }),
         ...endpointExtras(request.configuration, addresses),
       },
     };
     return withIdentity(resource, randomUUID(), new Date(wallClockNow()).toISOString());
   }
 
-  /** The veth pair, and the container's end of it. */
-  #wire(request: AddRequest, endpoint: Attached, container: Kernel): Link {
+  /** The veth pair, and the container's end of it; or a tap device, whose other end is the virtual machine's own. */
+  #wire(request: AddRequest, endpoint: Attached, container: Kernel | undefined): Link {
     const { mac, mtu } = request.configuration;
+    const device = { name: endpoint.device, mac: WORKLOAD_HOST_MAC, mtu: mtu ?? this.#facts().workloadMtu };
+    if (container === undefined) {
+      const tap = addTap(this.#kernel, device);
+      this.#felix.linkChanged(tap, false);
+      return tap;
+    }
     const link = this.#kernel.addVeth({
-      name: endpoint.device,
-      mac: WORKLOAD_HOST_MAC,
-      mtu: mtu ?? this.#facts().workloadMtu,
+      ...device,
       peer: { name: request.interfaceName, namespacePath: request.netns, ...(mac && { mac }) },
     });
     const inside = container.link(request.interfaceName);
@@ -254,18 +280,18 @@ export class Attachments {
   }
 
   async #check(request: CheckRequest): Promise<void> {
-    const container = openKernel(request.netns);
+    const container = request.configuration.tap ? undefined : openKernel(request.netns);
     try {
       const found = await this.#find(request);
       const problem =
-        containerSideProblem(container, request.interfaceName, request.previousAddresses) ??
+        (container && containerSideProblem(container, request.interfaceName, request.previousAddresses)) ??
         (found === undefined || !isOf(found, request.networkName)
           ? 'the container is not attached to this network'
           : undefined) ??
         (this.#kernel.link(deviceOf(request)) === undefined ? `device ${deviceOf(request)} does not exist` : undefined);
       if (problem !== undefined) throw new Refusal(CNI_ERROR.other, `${request.containerId}: ${problem}`);
     } finally {
-      container.close();
+      container?.close();
     }
   }
 
@@ -353,23 +379,41 @@ function endpointExtras(
   };
 }
 
+/** The MAC that is known before the kernel has chosen one; a virtual machine's is always. */
+function macOf(request: AddRequest): Mac | undefined {
+  const { mac, tap } = request.configuration;
+  return mac ?? (tap ? guestMacOf(request) : undefined);
+}
+
 function podAttributes({ pod }: AddRequest): Record<string, string> {
   return pod === undefined ? {} : { pod: pod.name, namespace: pod.namespace ?? DEFAULT_NAMESPACE };
 }
 
-/** The kernel of the container's namespace, in which the interface must not exist yet. */
-function openContainer(netns: string, interfaceName: string): Kernel {
+/** The kernel of the container's namespace, in which the interface must not exist yet; undefined for a tap, which has none. */
+function openContainer({ netns, interfaceName, configuration }: AddRequest): Kernel | undefined {
+  const isHost = sameNamespace(netns, OWN_NAMESPACE);
+  if (configuration.tap && isHost) return undefined;
+  if (configuration.tap)
+    throw new Refusal(
+      CNI_ERROR.invalidEnvironment,
+      `tap: a tap device is the host's: CNI_NETNS must be ${OWN_NAMESPACE}`,
+    );
+  if (isHost)
+    throw new Refusal(
+      CNI_ERROR.invalidEnvironment,
+      `${netns} is the host's own network namespace; a container has another one`,
+    );
   const container = openKernel(netns);
   if (container.link(interfaceName) === undefined) return container;
   container.close();
-  throw new Refusal(CNI_ERROR.other, `${interfaceName} exists already in ${netns}; it is left as it is`);
+  throw new Refusal(CNI_ERROR.other, `${interfaceName} exists already in ${netns}; it is left as it is`, 'exists');
 }
 
-function resultOf(request: AddRequest, endpoint: Attached, link: Link, container: Kernel): CniResult {
-  const inside = container.link(request.interfaceName);
+function resultOf(request: AddRequest, endpoint: Attached, link: Link, container: Kernel | undefined): CniResult {
+  const inside = container?.link(request.interfaceName);
   const sandbox = {
     name: request.interfaceName,
-    mac: inside?.mac ?? WORKLOAD_HOST_MAC,
+    mac: inside?.mac ?? macOf(request) ?? WORKLOAD_HOST_MAC,
     mtu: link.mtu,
     sandbox: request.netns,
   };
@@ -385,7 +429,7 @@ function resultOf(request: AddRequest, endpoint: Attached, link: Link, container
 }
 
 function cniErrorOf(error: unknown): CniError {
-  if (error instanceof Refusal) return { code: error.code, message: error.message, details: '' };
+  if (error instanceof Refusal) return { code: error.code, message: error.message, details: error.details };
   if (error instanceof KernelError) return { code: CNI_ERROR.other, message: error.message, details: error.code };
   if (error instanceof StoreError)
     return { code: CNI_ERROR.tryAgainLater, message: error.message, details: error.code };
