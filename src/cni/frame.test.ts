@@ -1,7 +1,14 @@
 /** Frames arrive whole, in pieces of every size, and broken. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeAnswer, type FrameState, REQUEST_BYTES_MAX, RequestFrameDecoder } from './frame.ts';
+import {
+  decodeAnswer,
+  encodeAnswer,
+  encodeRequest,
+  type FrameState,
+  REQUEST_BYTES_MAX,
+  RequestFrameDecoder,
+} from './frame.ts';
 
 function withLength(body: Uint8Array, length = body.length): Uint8Array {
   const bytes = new Uint8Array(4 + body.length);
@@ -75,4 +82,13 @@ test('malformed frames are values that say what is wrong', () => {
 test('an answer is the exit code and the output', () => {
   assert.deepEqual([...encodeAnswer(1, 'é')], [1, 0xc3, 0xa9]);
   assert.deepEqual([...encodeAnswer(0, '')], [0]);
+});
+
+test('what is encoded is what is decoded, and bytes are those of the plugin', () => {
+  assert.ok(EXPECTED.kind === 'complete');
+  assert.deepEqual(encodeRequest(EXPECTED.frame), WHOLE);
+  assert.deepEqual(encodeRequest({ environment: new Map(), input: '' }), withLength(text('\0')));
+  assert.deepEqual(decodeAnswer(encodeAnswer(7, '{"é":1}')), { exitCode: 7, output: '{"é":1}' });
+  assert.deepEqual(decodeAnswer(encodeAnswer(0, '')), { exitCode: 0, output: '' });
+  assert.equal(decodeAnswer(new Uint8Array(0)), undefined);
 });

@@ -5,7 +5,8 @@
  *   answer    u8 exit code, then what goes to stdout, to the end of the stream
  *
  * The decoder is handed chunks as a socket gives them, in pieces of any size, and copies what it keeps. What a caller sends
- * is never trusted: a malformed frame is a value, and nothing is stored beyond the announced, bounded length.
+ * is never trusted: a malformed frame is a value, and nothing is stored beyond the announced, bounded length. The other
+ * direction, a request's encoder and an answer's decoder, is for `muslin attach`, which asks the agent without the plugin.
  */
 export interface RequestFrame {
   /** The CNI_ variables by name. */
@@ -61,6 +62,22 @@ export function encodeAnswer(exitCode: number, output: string): Uint8Array {
   bytes[0] = exitCode;
   bytes.set(text, 1);
   return bytes;
+}
+
+/** The bytes of a request; no variable may contain a zero. */
+export function encodeRequest({ environment, input }: RequestFrame): Uint8Array {
+  const variables = [...environment].map(([name, value]) => `${name}=${value}\0`);
+  const body = new TextEncoder().encode(`${variables.join('')}\0${input}`);
+  const bytes = new Uint8Array(LENGTH_BYTES + body.length);
+  new DataView(bytes.buffer).setUint32(0, body.length, true);
+  bytes.set(body, LENGTH_BYTES);
+  return bytes;
+}
+
+/** An answer that has been read to its end; undefined when it is empty: the agent went away before it answered. */
+export function decodeAnswer(bytes: Uint8Array): { readonly exitCode: number; readonly output: string } | undefined {
+  const [exitCode] = bytes;
+  return exitCode === undefined ? undefined : { exitCode, output: new TextDecoder().decode(bytes.subarray(1)) };
 }
 
 function parseBody(body: Uint8Array): FrameState {

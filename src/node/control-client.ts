@@ -186,7 +186,8 @@ function jsonOf(text: string): unknown {
   }
 }
 
-function reasonOf(error: Error): string {
+/** Why nobody could be reached through a socket, in words. */
+export function reasonOf(error: Error): string {
   const code = 'code' in error ? error.code : undefined;
   if (code === 'ENOENT') return 'no agent has made this socket';
   if (code === 'ECONNREFUSED') return 'the agent that made this socket is gone';
