@@ -145,6 +145,16 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./node-status.ts')).nodeStatusCommand(),
   },
   {
+    path: ['attach'],
+    summary: 'connect a namespace, a process or a virtual machine',
+    load: async () => (await import('./attach.ts')).attachCommand(),
+  },
+  {
+    path: ['detach'],
+    summary: 'take away what attach has made',
+    load: async () => (await import('./detach.ts')).detachCommand(),
+  },
+  {
     path: ['endpoint', 'list'],
     summary: 'show the containers of this host',
     load: async () => (await import('./endpoint-list.ts')).endpointListCommand(),

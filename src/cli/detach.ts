@@ -1,0 +1,84 @@
+/**
+ * `muslin detach`: takes away what `muslin attach` made: addresses, endpoint, device, and with them rules and routes.
+ *
+ * It works when the namespace or the process is gone, and when nothing is attached, which it says; so a script may detach first
+ * and then attach. It returns when the agent has forgotten the attachment, so that the same name can be used again at once.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { Command } from 'commander';
+import { deviceOf } from '../node/attachment-names.ts';
+import type { EndpointSummary } from '../node/control-api.ts';
+import { endpointSummaries } from '../node/control-client.ts';
+import { askAgent, socketOption } from './agent-question.ts';
+import {
+  askAgentByCni,
+  attachmentOutput,
+  attachmentOutputOption,
+  interfaceOption,
+  nameOption,
+  networkOption,
+} from './attach.ts';
+import type { AttachmentOptions } from './attach-request.ts';
+import { delCall } from './attach-request.ts';
+import { outputOf } from './output.ts';
+import { bareAddress } from './rule-owner.ts';
+
+interface DetachOptions extends AttachmentOptions {
+  readonly output: 'table' | 'json' | 'yaml';
+  readonly socket: string;
+}
+
+/** What is printed as JSON; it only ever grows. */
+interface DetachmentView {
+  readonly name: string;
+  readonly interface: string;
+  readonly device: string;
+  /** Whether the agent knew of it. */
+  readonly detached: boolean;
+  readonly addresses: readonly string[];
+}
+
+/** The agent hears from the store of what it has removed itself within milliseconds; after this long it does not matter. */
+const FORGET_ATTEMPTS_MAX = 200;
+const FORGET_PAUSE_MS = 25;
+
+export function detachCommand(): Command {
+  return new Command('detach')
+    .description('Detach what `muslin attach` has attached.')
+    .addOption(nameOption())
+    .addOption(interfaceOption())
+    .addOption(networkOption())
+    .addOption(socketOption())
+    .addOption(attachmentOutputOption())
+    .addHelpText('after', '\nExample:\n  muslin detach --name web')
+    .action(async (options: DetachOptions, command: Command) => {
+      const { name, socket } = options;
+      const call = delCall(options);
+      const device = deviceOf({ containerId: name, interfaceName: options.interface });
+      const found = await knownEndpoint(socket, device);
+      await askAgentByCni(socket, options, call);
+      if (found !== undefined) await forgotten(socket, device);
+      const view: DetachmentView = {
+        ...{ name, interface: options.interface, device, detached: found !== undefined },
+        addresses: found?.addresses.map(bareAddress) ?? [],
+      };
+      outputOf(command).result(attachmentOutput(options.output, view, detachmentText(view)));
+    });
+}
+
+async function knownEndpoint(socket: string, device: string): Promise<EndpointSummary | undefined> {
+  return (await askAgent(socket, endpointSummaries)).find((endpoint) => endpoint.device === device);
+}
+
+async function forgotten(socket: string, device: string): Promise<void> {
+  for (let attempts = 0; attempts < FORGET_ATTEMPTS_MAX; attempts++) {
+    if ((await knownEndpoint(socket, device)) === undefined) return;
+    await pause(FORGET_PAUSE_MS);
+  }
+}
+
+function detachmentText({ name, interface: interfaceName, detached, addresses }: DetachmentView): string {
+  return detached
+    ? `${name}: ${interfaceName} is detached; ${addresses.join(', ')} free again\n`
+    : `${name}: ${interfaceName} was not attached to this host; nothing is left of it\n`;
+}
