@@ -272,7 +272,7 @@ export class Attachments {
     const released = await this.#allocator.release(handleOf(networkName, attachment), remove);
     const link = isForeign ? undefined : this.#kernel.link(deviceOf(attachment));
     if (link !== undefined) {
-      this.#kernel.removeLink(link.index);
+      removeLink(this.#kernel, link);
       this.#felix.linkChanged(link, true);
     }
     if (identity === undefined && released.length === 0 && link === undefined) return;
@@ -356,6 +356,15 @@ interface Found {
 
 function isOf({ networkName }: Found, name: string): boolean {
   return networkName === undefined || networkName === name;
+}
+
+/** A device may go by itself at any moment, with its container's namespace; that is as good. */
+function removeLink(kernel: Kernel, { index }: Link): void {
+  try {
+    kernel.removeLink(index);
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== 'ENODEV') throw error;
+  }
 }
 
 /** An attachment with its addresses, as values and as text. */
