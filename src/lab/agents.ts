@@ -31,6 +31,9 @@ export function startAgent(lab: string, host: string): ProcessIdentity {
       store: labPlaces(lab).storeUrl,
       runDirectory: places.runDirectory,
       secretsDirectory: join(places.runDirectory, 'secrets'),
+      // Of runtimes that somebody starts in this host, with these as their root: not those of the machine.
+      podmanState: join(places.runDirectory, 'podman/libpod/bolt_state.db'),
+      containerdState: join(places.runDirectory, 'containerd/io.containerd.metadata.v1.bolt/meta.db'),
     }),
   );
   const log = openSync(places.logFile, 'a');

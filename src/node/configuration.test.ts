@@ -13,6 +13,8 @@ describe('the agent configuration', () => {
       runDirectory: '/run/muslin',
       secretsDirectory: '/etc/muslin/secrets',
       bmpCollector: undefined,
+      podmanState: '/var/lib/containers/storage/libpod/bolt_state.db',
+      containerdState: '/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db',
       logLevel: 'info',
     });
     assert.equal(parseAgentConfiguration('', 'agent.yaml').store, 'sqlite:///var/lib/muslin/store.db');
@@ -23,10 +25,12 @@ describe('the agent configuration', () => {
     ['\nlogLevel: loud\n', /^agent\.yaml:2: logLevel: "loud" is not debug, info, warn, error$/],
     [
       'nod: a\n',
-      /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, secretsDirectory, bmpCollector, logLevel$/,
+      /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, secretsDirectory, bmpCollector, podmanState, containerdState, logLevel$/,
     ],
     ['runDirectory: run\n', /^agent\.yaml:1: runDirectory: "run" is not an absolute path/],
     ['secretsDirectory: secrets\n', /^agent\.yaml:1: secretsDirectory: "secrets" is not an absolute path$/],
+    ['podmanState: bolt_state.db\n', /^agent\.yaml:1: podmanState: "bolt_state.db" is not an absolute path$/],
+    ['containerdState: meta.db\n', /^agent\.yaml:1: containerdState: "meta.db" is not an absolute path$/],
     ['bmpCollector: 10.0.0.9\n', /bmpCollector: "10\.0\.0\.9" is not an address and a port, 10/],
     ['bmpCollector: fd00::9:11019\n', /bmpCollector: "fd00::9:11019" is not an address and a port/],
     ['bmpCollector: 10.0.0.9:70000\n', /bmpCollector: "10.0.0.9:70000" is not an address and a port/],

@@ -6,6 +6,8 @@
  *   runDirectory: /run/muslin                      default: that; sockets and the pid file
  *   secretsDirectory: /etc/muslin/secrets          default: that; passwords that resources refer to, NAME/KEY in it
  *   bmpCollector: 10.0.0.9:11019                   default: none; who is told of BGP as it happens (RFC 7854)
+ *   podmanState: /var/lib/containers/storage/libpod/bolt_state.db                   default: that; where podman and
+ *   containerdState: /var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db     containerd keep containers' labels
  *   logLevel: info                                 debug, info, warn or error
  *
  * Everything else that there is to configure lives in resources in the store, where one place changes all hosts. The file
@@ -19,6 +21,7 @@ import { parseIp } from '../net/ip.ts';
 import { DEFAULT_STORE } from '../store/open-store.ts';
 import { DEFAULT_RUN_DIRECTORY } from './control-api.ts';
 import type { LogLevel } from './log.ts';
+import { DEFAULT_CONTAINER_DATABASES } from './runtimes/container-databases.ts';
 
 export interface AgentConfiguration {
   readonly node: string;
@@ -26,6 +29,8 @@ export interface AgentConfiguration {
   readonly runDirectory: string;
   readonly secretsDirectory: string;
   readonly bmpCollector: { readonly address: Ip; readonly port: number } | undefined;
+  readonly podmanState: string;
+  readonly containerdState: string;
   readonly logLevel: LogLevel;
 }
 
@@ -65,6 +70,16 @@ const FIELDS: Readonly<Record<keyof AgentConfiguration, Field>> = {
     standard: () => '',
     valid: (value) => endpointOf(value) !== undefined,
     rule: 'an address and a port, 10.0.0.9:11019 or "[fd00::9]:11019"',
+  },
+  podmanState: {
+    standard: () => DEFAULT_CONTAINER_DATABASES.podman,
+    valid: (value) => value.startsWith('/'),
+    rule: 'an absolute path',
+  },
+  containerdState: {
+    standard: () => DEFAULT_CONTAINER_DATABASES.containerd,
+    valid: (value) => value.startsWith('/'),
+    rule: 'an absolute path',
   },
   logLevel: { standard: () => 'info', valid: (value) => LOG_LEVELS.includes(value), rule: LOG_LEVELS.join(', ') },
 };
@@ -110,6 +125,8 @@ export function parseAgentConfiguration(text: string, path: string): AgentConfig
     runDirectory: settingOf('runDirectory'),
     secretsDirectory: settingOf('secretsDirectory'),
     bmpCollector: endpointOf(settingOf('bmpCollector')),
+    podmanState: settingOf('podmanState'),
+    containerdState: settingOf('containerdState'),
     logLevel: settingOf('logLevel') as LogLevel, // its field lets nothing else through
   };
 }
