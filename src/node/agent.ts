@@ -45,6 +45,7 @@ import { felixNumbers } from './monitoring/felix-numbers.ts';
 import { Monitoring } from './monitoring/monitoring.ts';
 import { openFelix } from './open-felix.ts';
 import { ResourceFeed } from './resource-feed.ts';
+import { containerLabels } from './runtimes/container-databases.ts';
 import { StoreFollower } from './store-follower.ts';
 import { VERSION } from './version.ts';
 
@@ -118,7 +119,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
 
   keepPresent({ store, node, startedAt, stopping, closers });
   const ownStore = follower.ownStore(({ writes }, revision) => reader.wrote(writes, revision));
-  const attachments = openAttachments({ node, store: ownStore, kernel, felix, feed, reader, log, closers });
+  const attachments = openAttachments({ configuration, store: ownStore, kernel, felix, feed, reader, log, closers });
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
@@ -164,7 +165,7 @@ function readinessOf(felix: Felix): Readiness {
 
 /** What attaches containers, and collects the addresses of those that are gone. */
 function openAttachments(parts: {
-  readonly node: string;
+  readonly configuration: AgentConfiguration;
   readonly store: Store;
   readonly kernel: Kernel;
   readonly felix: Felix;
@@ -173,13 +174,15 @@ function openAttachments(parts: {
   readonly log: Log;
   readonly closers: (() => unknown)[];
 }): Attachments {
-  const { node, store, kernel, felix, feed, reader, log, closers } = parts;
+  const { configuration, store, kernel, felix, feed, reader, log, closers } = parts;
+  const { node, podmanState, containerdState } = configuration;
   const allocator = new AddressAllocator(store, { reader });
   const facts = () => nodeFacts(feed, felix);
   const hasDevice = (name: string) => kernel.link(name) !== undefined;
   const garbage = new AddressGarbage({ node, store, allocator, labels: () => facts().labels, hasDevice, log });
   closers.push(garbage.start());
-  return new Attachments({ node, store, allocator, kernel, felix, facts, log });
+  const labelsOf = (id: string) => containerLabels(id, { podman: podmanState, containerd: containerdState });
+  return new Attachments({ node, store, allocator, kernel, felix, facts, labelsOf, log });
 }
 
 /** The uplink is the device that has the node's address (two, with one address each): what containers send to others leaves by it. */

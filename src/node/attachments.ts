@@ -46,6 +46,7 @@ import { deviceOf, endpointNameOf, guestMacOf, handleOf, identityOf, workloadOf 
 import type { CniOutcome, CniWork } from './cni-server.ts';
 import { configureContainerSide, containerSideProblem, workloadGateway } from './container-side.ts';
 import type { Felix } from './felix.ts';
+import type { ContainerLabels } from './runtimes/container-databases.ts';
 
 /** Rules and routes are in force within milliseconds; a runtime waits longer than this for nobody. */
 const READY_TIMEOUT_MS = 10_000;
@@ -84,6 +85,7 @@ export class Attachments {
   readonly #kernel: Kernel;
   readonly #felix: Felix;
   readonly #facts: () => NodeFacts;
+  readonly #labelsOf: (containerId: string) => ContainerLabels;
   readonly #log: Log;
 
   constructor(options: {
@@ -93,6 +95,8 @@ export class Attachments {
     readonly kernel: Kernel;
     readonly felix: Felix;
     readonly facts: () => NodeFacts;
+    /** What the container's runtime has written down of it. */
+    readonly labelsOf: (containerId: string) => ContainerLabels;
     readonly log: Log;
   }) {
     this.#node = options.node;
@@ -101,6 +105,7 @@ export class Attachments {
     this.#kernel = options.kernel;
     this.#felix = options.felix;
     this.#facts = options.facts;
+    this.#labelsOf = options.labelsOf;
     this.#log = options.log;
   }
 
@@ -181,6 +186,7 @@ export class Attachments {
   async #assign(request: AddRequest): Promise<{ readonly endpoint: Attached; readonly safe: Promise<unknown> }> {
     const { configuration } = request;
     const identity = identityOf(this.#node, request, request.pod);
+    const labels = this.#runtimeLabels(request.containerId);
     let endpoint: WorkloadEndpoint | undefined;
     const { promise: taken, resolve: onTaken } = Promise.withResolvers<readonly Ip[]>();
     const safe = this.#allocator.assign(
@@ -196,7 +202,7 @@ export class Attachments {
         attributes: { node: this.#node, [DEVICE_ATTRIBUTE]: identity.device, ...podAttributes(request) },
       },
       (assigned): Transaction => {
-        endpoint = this.#endpointOf(request, identity, assigned);
+        endpoint = this.#endpointOf(request, identity, labels, assigned);
         const put = { kind: 'put', key: identity.key, value: valueOfResource(endpoint) } as const;
         return { expect: [{ key: identity.key, revision: revision(0) }], writes: [put] };
       },
@@ -208,7 +214,14 @@ export class Attachments {
     return { endpoint: { ...identity, addresses, networks }, safe };
   }
 
-  #endpointOf(request: AddRequest, identity: Identity, addresses: readonly Ip[]): WorkloadEndpoint {
+  /** Read before the store is written to, so that policy chooses the container before its first process runs. */
+  #runtimeLabels(containerId: string): Labels {
+    const { labels, source, problems } = this.#labelsOf(containerId);
+    for (const problem of problems) this.#log.warn('not taken from the runtime', { containerId, source, problem });
+    return labels;
+  }
+
+  #endpointOf(request: AddRequest, identity: Identity, labels: Labels, addresses: readonly Ip[]): WorkloadEndpoint {
     const namespace = identity.namespace;
     const mac = macOf(request);
     const resource: WorkloadEndpoint = {
@@ -219,6 +232,7 @@ export class Attachments {
         namespace,
         labels: {
           ...request.configuration.labels,
+          ...labels, // of this very container, so more than what is said of its network
           'projectcalico.org/namespace': namespace,
           'projectcalico.org/orchestrator': 'cni',
         },
