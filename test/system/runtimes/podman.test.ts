@@ -1,0 +1,272 @@
+/**
+ * Real containers by podman on two hosts, with the plugin and the agents of a lab, as docs/runtimes.md tells users to.
+ *
+ * Each test removes its containers. What they must not leave behind is compared as a whole: the kernels, the store, the
+ * namespaces, libcni's cache.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { IMAGE, PodmanHost } from './podman-host.ts';
+import { fetchCommand, RuntimeLab } from './runtime-host.ts';
+
+const lab = new RuntimeLab();
+const a = new PodmanHost(lab, 'host-a');
+const b = new PodmanHost(lab, 'host-b');
+const HOSTS = [a, b];
+const ADDRESS_A = '192.168.100.100';
+/** How long to wait for what must not come; what may come is waited for longer. */
+const DENIED = { seconds: 1 };
+
+/** Only what has `app=web` may reach what has `app=db`, and what has `app=locked` may reach nothing. */
+const POLICIES = `
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: { name: db-from-web }
+spec:
+  selector: app == 'db'
+  types: [Ingress]
+  ingress:
+    - { action: Allow, protocol: TCP, source: { selector: app == 'web' }, destination: { ports: [80] } }
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: { name: locked, namespace: default }
+spec:
+  selector: app == 'locked'
+  types: [Egress]
+`;
+
+/** Runs `work` for each item, some at a time. */
+async function inParallel<T>(items: readonly T[], width: number, work: (item: T) => Promise<void>): Promise<void> {
+  const rest = [...items];
+  const lane = async (): Promise<void> => {
+    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: width }, lane));
+}
+
+/** Whether a host itself gets the web page. */
+function hostGets(host: string, address: string, port: number, seconds = 10): boolean {
+  return lab.tryInside(host, 'sh', '-c', fetchCommand(address, port, seconds)).code === 0;
+}
+
+function cached(): string[] {
+  return HOSTS.flatMap(({ host }) => {
+    const results = host.run('sh', '-c', 'mkdir -p /var/lib/cni/results && ls /var/lib/cni/results');
+    return results === '' ? [] : results.split('\n');
+  });
+}
+
+async function traces(): Promise<object> {
+  return { ...(await lab.traces('host-a', 'host-b')), cached: cached() };
+}
+
+describe('podman', () => {
+  before(async () => {
+    lab.up();
+    await Promise.all(HOSTS.map((host) => host.start()));
+  });
+  after(async () => {
+    await Promise.all(HOSTS.map((host) => host.stop()));
+    lab.down();
+  });
+  afterEach((context) => {
+    lab.dumpAfterFailure(context);
+    for (const host of HOSTS) host.podman('rm', '--force', '--all', '--time', '0');
+  });
+
+  it('has containers that reach each other, on a host and across hosts, by plain routes', () => {
+    const addresses = { a1: a.serve('a1'), a2: a.serve('a2'), b1: b.serve('b1') };
+    for (const [host, from] of [
+      [a, 'a1'],
+      [b, 'b1'],
+    ] as const) {
+      for (const to of Object.values(addresses)) {
+        host.podman('exec', from, 'ping', '-c', '1', '-W', '10', to);
+        assert.ok(host.gets(from, to), `${from} to ${to}`);
+      }
+    }
+    const inside = a
+      .podman('exec', 'a1', 'ip', 'route')
+      .split('\n')
+      .map((line) => line.trim());
+    assert.deepEqual(inside, ['default via 169.254.1.1 dev eth0', '169.254.1.1 dev eth0 scope link']);
+    assert.match(a.podman('exec', 'a1', 'ip', '-o', 'address', 'show', 'eth0'), new RegExp(`inet ${addresses.a1}/32 `));
+    const routes = lab.routes('host-a');
+    assert.ok(routes.includes('172.17.9.0/24 via 192.168.100.101 dev eth0 proto bird onlink'), routes.join('\n'));
+    for (const address of [addresses.a1, addresses.a2]) {
+      assert.ok(
+        routes.some((line) => new RegExp(`^${address} dev cali\\w{11} scope link$`).test(line)),
+        address,
+      );
+    }
+  });
+
+  it('gives containers their labels, and policy chooses them by these', async () => {
+    lab.apply(POLICIES);
+    try {
+      const db = a.serve(
+        'db',
+        '--label',
+        'app=db',
+        '--label',
+        'not a label=x',
+        '--label',
+        'projectcalico.org/namespace=kube-system',
+      );
+      const web = b.serve('web', '--label', 'app=web');
+      b.serve('other', '--label', 'app=other');
+      a.serve('near-web', '--label', 'app=web');
+      a.serve('near-other');
+      const { labels } = (await lab.endpointAt(db)).metadata;
+      assert.deepEqual(labels, {
+        app: 'db',
+        'projectcalico.org/namespace': 'default',
+        'projectcalico.org/orchestrator': 'cni',
+      });
+      assert.ok(b.gets('web', db));
+      assert.ok(a.gets('near-web', db));
+      assert.ok(!b.gets('other', db, DENIED));
+      assert.ok(!a.gets('near-other', db, DENIED));
+      assert.ok(b.gets('other', web), 'nothing chooses it');
+      assert.ok(a.gets('db', web), 'only what comes in is chosen');
+    } finally {
+      removePolicies();
+    }
+  });
+
+  it('has policy in force before the first process of a container runs', () => {
+    lab.apply(POLICIES);
+    try {
+      const to = b.serve('b1');
+      const once = ['run', '--rm', IMAGE, 'ping', '-c', '1', '-W', '2', to];
+      const [run = '', ...rest] = once;
+      assert.equal(a.tryPodman(...once).code, 0);
+      assert.equal(a.tryPodman(run, '--label', 'app=locked', ...rest).code, 1, 'its first packet is denied');
+    } finally {
+      removePolicies();
+    }
+  });
+
+  it('publishes ports: to the other host, its containers, and the host itself; policy holds there as well', async () => {
+    const web = a.serve('web', '--publish', '8080:80', '--label', 'app=open');
+    b.serve('client', '--label', 'app=client');
+    const reached = (seconds?: number) => ({
+      otherHost: hostGets('host-b', ADDRESS_A, 8080, seconds),
+      sameHost: hostGets('host-a', ADDRESS_A, 8080, seconds),
+      loopback: hostGets('host-a', '127.0.0.1', 8080, seconds),
+      container: b.gets('client', ADDRESS_A, { port: 8080, seconds: seconds ?? 10 }),
+    });
+    assert.deepEqual(reached(), { otherHost: true, sameHost: true, loopback: true, container: true });
+    lab.apply(POLICIES.replace("app == 'db'", "app == 'open'").replace("app == 'web'", "app == 'client'"));
+    try {
+      // A host always reaches its own containers, as with Calico.
+      assert.deepEqual(reached(2), { otherHost: false, sameHost: true, loopback: true, container: true });
+    } finally {
+      removePolicies();
+    }
+    a.podman('rm', '--force', '--time', '0', 'web');
+    assert.ok(!hostGets('host-b', ADDRESS_A, 8080, 1));
+    await lab.eventually('no rule is left of it', () => !lab.rules('host-a').includes(web));
+  });
+
+  it('gives an address and a MAC that were asked for, and says so when it cannot', () => {
+    const options = ['--ip', '172.17.8.77', '--mac-address', '02:00:00:00:00:77'];
+    assert.equal(a.serve('fixed', ...options), '172.17.8.77');
+    assert.match(a.podman('exec', 'fixed', 'ip', 'link', 'show', 'eth0'), /link\/ether 02:00:00:00:00:77/);
+    b.serve('b1');
+    assert.ok(b.gets('b1', '172.17.8.77'));
+    const refusals: [address: string, says: RegExp][] = [
+      ['172.17.8.77', /172\.17\.8\.77/],
+      ['10.9.9.9', /10\.9\.9\.9 is in no enabled pool/],
+    ];
+    for (const [address, says] of refusals) {
+      const outcome = a.tryPodman('run', '--detach', '--name', 'refused', '--ip', address, IMAGE);
+      assert.notEqual(outcome.code, 0);
+      assert.match(outcome.stderr, says);
+      a.podman('rm', '--force', 'refused');
+    }
+  });
+
+  it('keeps up with containers that are restarted, stopped, started, killed and removed', async () => {
+    const earlier = await traces();
+    b.serve('peer');
+    const peerOnly = await traces();
+    a.serve('c', '--publish', '8081:80');
+    const steps: [name: string, present: boolean, step: () => unknown][] = [
+      ['restart', true, () => a.podman('restart', '--time', '0', 'c')],
+      ['stop', false, () => a.podman('stop', '--time', '0', 'c')],
+      ['start', true, () => a.podman('start', 'c')],
+      ['kill -9', false, () => a.host.run('kill', '-9', a.inspect('c', '.State.Pid'))],
+      ['start again', true, () => a.podman('start', 'c')],
+      ['rm -f', false, () => a.podman('rm', '--force', '--time', '0', 'c')],
+    ];
+    for (const [name, present, step] of steps) {
+      step();
+      if (present) assert.ok(b.gets('peer', a.address('c')), name);
+      else {
+        await lab.eventually(`nothing is left after ${name}`, async () => {
+          const { allocated, endpoints, handles, namespaces } = await lab.traces();
+          assert.deepEqual({ allocated, endpoints, handles, namespaces }, pick(peerOnly));
+          return true;
+        });
+      }
+    }
+    b.podman('rm', '--force', '--time', '0', 'peer');
+    // The chains of the port mapping plugin stay once they are there; rules of ours do not.
+    assert.deepEqual(pick(await traces()), pick(earlier));
+  });
+
+  it('forwards on while an agent is killed and started again', async () => {
+    const to = b.serve('b1');
+    a.serve('a1');
+    const pings = a.host.runBeside(
+      'nsenter',
+      `--net=${a.inspect('a1', '.NetworkSettings.SandboxKey')}`,
+      'ping',
+      '-i',
+      '0.02',
+      '-c',
+      '150',
+      '-W',
+      '10',
+      to,
+    );
+    await lab.killAgent('host-a');
+    assert.ok(a.gets('a1', to), 'with no agent');
+    lab.restart('host-a');
+    assert.match((await pings).stdout, / 150 received, 0% packet loss/);
+    a.serve('a2');
+    assert.ok(a.gets('a2', to), 'a container of the new agent');
+  });
+
+  it('starts and removes 50 containers in parallel, of which nothing is left', async () => {
+    const earlier = await traces();
+    const names = Array.from({ length: 50 }, (_, index) => `c${index}`);
+    const hostOf = (name: string) => (Number(name.slice(1)) % 2 === 0 ? a : b);
+    await inParallel(names, 8, (name) =>
+      hostOf(name).podmanBeside('run', '--detach', '--name', name, '--label', `number=${name}`, IMAGE),
+    );
+    const endpoints = await lab.stored('WorkloadEndpoint');
+    const numbers = endpoints.map(({ metadata }) => metadata.labels?.['number']);
+    assert.deepEqual(numbers.toSorted(), names.toSorted(), 'each has the labels of its own');
+    assert.equal(new Set(endpoints.flatMap(({ spec }) => spec.ipNetworks)).size, 50);
+    assert.equal(cached().length, 50);
+    await inParallel(names, 8, (name) => hostOf(name).podmanBeside('rm', '--force', '--time', '0', name));
+    await lab.eventually('all is as before', async () => {
+      assert.deepEqual(await traces(), earlier);
+      return true;
+    });
+  });
+});
+
+/** Of traces, what is the same whichever ports were published in between. */
+function pick(all: object): object {
+  const { allocated, endpoints, handles, namespaces } = all as Record<string, unknown>;
+  return { allocated, endpoints, handles, namespaces };
+}
+
+function removePolicies(): void {
+  lab.remove('globalnetworkpolicy', 'db-from-web');
+  lab.remove('networkpolicy', 'locked');
+}
