@@ -14,6 +14,7 @@ import { KernelError } from './kernel.ts';
 type Koffi = typeof import('koffi');
 
 /** Numbers of the Linux ABI that the callers need; from linux/socket.h, linux/netlink.h, linux/sched.h, sys/mount.h. */
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;

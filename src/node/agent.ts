@@ -53,6 +53,9 @@ import { VERSION } from './version.ts';
 const PRESENCE_TTL_SECONDS = 15;
 
 export interface RunningAgent {
+  /** Resolves when everything has been in force for the first time; never, if it never is. */
+  readonly inSync: Promise<void>;
+  readonly readiness: () => Readiness;
   close(): Promise<void>;
 }
 
@@ -65,27 +68,33 @@ export async function startAgent(configuration: AgentConfiguration, log: Log): P
   const close = async (): Promise<void> => {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
+  const inSync = Promise.withResolvers<void>();
   try {
-    await open(configuration, log, closers);
+    const { readiness } = await open({ configuration, log, closers, onFirstSync: inSync.resolve });
+    return { inSync: inSync.promise, readiness, close };
   } catch (error) {
     await close();
     throw error;
   }
-  return { close };
 }
 
 /** Opens everything, in the order of need; `closers` gets what is to be called, last first, to close it again. */
-async function open(configuration: AgentConfiguration, log: Log, closers: (() => unknown)[]): Promise<void> {
-  const { node, runDirectory } = configuration;
+async function open(parts: {
+  readonly configuration: AgentConfiguration;
+  readonly log: Log;
+  readonly closers: (() => unknown)[];
+  readonly onFirstSync: () => void;
+}): Promise<{ readonly readiness: () => Readiness }> {
+  const { configuration, log, closers, onFirstSync } = parts;
+  const { node, runDirectory, secretsDirectory, bmpCollector } = configuration;
   const random = seededRandom(wallClockNow() ^ process.pid); // for jitter, which is to differ between hosts
   const startedAt = new Date(wallClockNow()).toISOString();
   const store = await openStore(configuration.store);
   closers.push(() => store.close());
   const { felix, kernel, filter } = openFelix({
-    ...{ node, runDirectory, log, random, closers },
+    ...{ node, runDirectory, log, random, onFirstSync, closers },
     onAnnouncements: (announcements) => bgp.announce(announcements),
   });
-  const { secretsDirectory, bmpCollector } = configuration;
   const bgp: Bgp = new Bgp({
     ...{ node, random, secretsDirectory },
     log: log.child({ part: 'bgp' }),
@@ -136,6 +145,7 @@ async function open(configuration: AgentConfiguration, log: Log, closers: (() =>
   const cniServer = await startCniServer(cniSocket, (request) => attachments.carryOut(request), log);
   closers.push(() => cniServer.close());
   log.info('agent started', { version: VERSION, pid: process.pid, store: store.description });
+  return { readiness };
 }
 
 /** Lets the other machines that share the store know that this agent lives. */

@@ -5,6 +5,8 @@
  *   store: sqlite:///var/lib/muslin/store.db       default: that
  *   runDirectory: /run/muslin                      default: that; sockets and the pid file
  *   secretsDirectory: /etc/muslin/secrets          default: that; passwords that resources refer to, NAME/KEY in it
+ *   cniConfiguration: /etc/cni/net.d/10-muslin.conflist    default: none; written for container runtimes when the agent is ready
+ *   cniPlugins: /opt/cni/bin                       default: that; where runtimes find plugins that go with ours
  *   bmpCollector: 10.0.0.9:11019                   default: none; who is told of BGP as it happens (RFC 7854)
  *   podmanState: /var/lib/containers/storage/libpod/bolt_state.db                   default: that; where podman and
  *   containerdState: /var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db     containerd keep containers' labels
@@ -20,6 +22,7 @@ import type { Ip } from '../net/ip.ts';
 import { parseIp } from '../net/ip.ts';
 import { DEFAULT_STORE } from '../store/open-store.ts';
 import { DEFAULT_RUN_DIRECTORY } from './control-api.ts';
+import { PLUGIN_DIRECTORY } from './install/conflist.ts';
 import type { LogLevel } from './log.ts';
 import { DEFAULT_CONTAINER_DATABASES } from './runtimes/container-databases.ts';
 
@@ -28,6 +31,8 @@ export interface AgentConfiguration {
   readonly store: string;
   readonly runDirectory: string;
   readonly secretsDirectory: string;
+  readonly cniConfiguration: string | undefined;
+  readonly cniPlugins: string;
   readonly bmpCollector: { readonly address: Ip; readonly port: number } | undefined;
   readonly podmanState: string;
   readonly containerdState: string;
@@ -63,6 +68,16 @@ const FIELDS: Readonly<Record<keyof AgentConfiguration, Field>> = {
   },
   secretsDirectory: {
     standard: () => DEFAULT_SECRETS_DIRECTORY,
+    valid: (value) => value.startsWith('/'),
+    rule: 'an absolute path',
+  },
+  cniConfiguration: {
+    standard: () => '',
+    valid: (value) => /^\/.*\.conflist$/.test(value),
+    rule: 'an absolute path that ends in .conflist',
+  },
+  cniPlugins: {
+    standard: () => PLUGIN_DIRECTORY,
     valid: (value) => value.startsWith('/'),
     rule: 'an absolute path',
   },
@@ -124,6 +139,8 @@ export function parseAgentConfiguration(text: string, path: string): AgentConfig
     store: settingOf('store'),
     runDirectory: settingOf('runDirectory'),
     secretsDirectory: settingOf('secretsDirectory'),
+    cniConfiguration: settingOf('cniConfiguration') || undefined,
+    cniPlugins: settingOf('cniPlugins'),
     bmpCollector: endpointOf(settingOf('bmpCollector')),
     podmanState: settingOf('podmanState'),
     containerdState: settingOf('containerdState'),

@@ -18,6 +18,7 @@ import type { FilterWorld } from '../felix/dataplane/filter/match.ts';
 import { filterWorld } from '../felix/dataplane/forwarding.ts';
 import type { Interfaces } from '../felix/dataplane/interfaces.ts';
 import { isWorkloadDevice } from '../felix/dataplane/ownership.ts';
+import { isHostSetting } from '../felix/dataplane/settings.ts';
 import type { Unsettled } from '../felix/dataplane/unsettled.ts';
 import type { Announcement, DesiredChanges, DesiredEndpoint, Gateway, PeerRoute } from '../felix/desired/desired.ts';
 import type { FilterSettings } from '../felix/desired/filter-settings.ts';
@@ -60,6 +61,7 @@ export class Felix implements BgpListener {
   readonly #onAnnouncements: (announcements: readonly Announcement[]) => void;
   readonly #onAddressesGone: ((addresses: readonly string[]) => void) | undefined;
   #onFirstSync: (() => void) | undefined;
+  readonly #beforeHostSetting: ((name: string, value: string) => void) | undefined;
   readonly #waiters = new EndpointWaiters((id) => this.#endpointPending(id));
   readonly #stopWatching: () => void;
   /** Passes that were finished, what they took, and what failed. */
@@ -88,6 +90,8 @@ export class Felix implements BgpListener {
     readonly onAddressesGone?: (addresses: readonly string[]) => void;
     /** Called when everything is in force for the first time. */
     readonly onFirstSync?: () => void;
+    /** Called before a setting that outlives us is written; what it throws counts as the kernel's refusal. */
+    readonly beforeHostSetting?: (name: string, value: string) => void;
   }) {
     this.calculation = new Calculation(options.node);
     this.#dataplane = new Dataplane(options.random);
@@ -96,6 +100,7 @@ export class Felix implements BgpListener {
     this.#log = options.log;
     this.#onAnnouncements = options.onAnnouncements;
     this.#onFirstSync = options.onFirstSync;
+    this.#beforeHostSetting = options.beforeHostSetting;
     this.#onAddressesGone = options.onAddressesGone;
     this.#stopWatching = options.kernel.watch((event) => this.#onKernelEvent(event));
     options.filter.watch(() => this.#schedule('nothing'));
@@ -354,6 +359,7 @@ export class Felix implements BgpListener {
 
   #carryOut(operation: KernelOperation): void {
     try {
+      this.#announceSetting(operation);
       carryOut(this.#kernel, operation);
       this.#dataplane.report(operation, undefined, monotonicNow());
       this.#log.debug('done', {
@@ -368,6 +374,11 @@ export class Felix implements BgpListener {
       const { kind, key } = operation.operation;
       this.#log.warn('kernel refused', { kind: operation.kind, change: kind, object: key, error: error.message });
     }
+  }
+
+  #announceSetting({ kind, operation }: KernelOperation): void {
+    if (kind !== 'setting' || operation.kind === 'remove' || !isHostSetting(operation.key)) return;
+    this.#beforeHostSetting?.(operation.key, operation.desired);
   }
 
   #endpointPending(id: string): string | undefined {

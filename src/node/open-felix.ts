@@ -18,11 +18,12 @@ import { Felix } from './felix.ts';
 import { ConnectionCutter } from './filter/connection-cutter.ts';
 import { openFilterBackend, openGuard, openLeftovers, recordBackends } from './filter/open-backend.ts';
 import { PacketFilter } from './filter/packet-filter.ts';
+import { recordSetting, SETTINGS_FILE_NAME } from './settings-record.ts';
 
 /** After everything is in force for the first time: what starting has left behind is garbage by then. */
 const STARTED_MS = 2_000;
 /** In the run directory: which packet filters may have rules of ours. */
-const BACKENDS_FILE_NAME = 'packet-filters';
+export const BACKENDS_FILE_NAME = 'packet-filters';
 
 export interface OpenFelix {
   readonly felix: Felix;
@@ -35,13 +36,16 @@ export function openFelix(options: {
   readonly node: string;
   readonly runDirectory: string;
   readonly onAnnouncements: (announcements: readonly Announcement[]) => void;
+  /** Called when everything is in force for the first time. */
+  readonly onFirstSync: () => void;
   readonly log: Log;
   readonly random: Random;
   readonly closers: (() => unknown)[];
 }): OpenFelix {
-  const { node, runDirectory, onAnnouncements, log, random, closers } = options;
+  const { node, runDirectory, onAnnouncements, onFirstSync, log, random, closers } = options;
   const kernel = openKernel();
   closers.push(() => kernel.close());
+  const settingsFile = join(runDirectory, SETTINGS_FILE_NAME);
   const backendsFile = join(runDirectory, BACKENDS_FILE_NAME);
   const filter = new PacketFilter({
     openBackend: (choice) => openFilterBackend(choice),
@@ -54,7 +58,11 @@ export function openFelix(options: {
   const felix: Felix = new Felix({
     ...{ node, kernel, filter, log, random, onAnnouncements },
     onAddressesGone: (addresses) => cutter.addressesGone(addresses),
-    onFirstSync: () => setTimeout(releaseFreeMemory, STARTED_MS).unref(),
+    beforeHostSetting: (name, value) => recordSetting(settingsFile, kernel, { name, value }),
+    onFirstSync: () => {
+      onFirstSync();
+      setTimeout(releaseFreeMemory, STARTED_MS).unref();
+    },
   });
   const conntrack = openConntrack();
   closers.push(() => conntrack.close());

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cidr } from '../../net/cidr.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
-import { deviceSettings } from './settings.ts';
+import { deviceSettings, isHostSetting, settingsThatFollow } from './settings.ts';
 
 const ENDPOINT: DesiredEndpoint = {
   id: 'default/a1',
@@ -39,3 +39,30 @@ const ROWS = [
 for (const { title, endpoint, name, value } of ROWS) {
   test(title, () => assert.equal(deviceSettings(endpoint).get(name), value));
 }
+
+const OWNERS: [name: string, isHosts: boolean][] = [
+  ['ipv4/ip_forward', true],
+  ['ipv6/conf/all/forwarding', true],
+  ['ipv4/conf/eth0/rp_filter', true],
+  ['ipv4/conf/calia1/rp_filter', false],
+  ['ipv4/neigh/cali0123456789a/proxy_delay', false],
+];
+for (const [name, isHosts] of OWNERS) {
+  test(`${name} ${isHosts ? 'outlives us' : 'goes with its container'}`, () => {
+    assert.equal(isHostSetting(name), isHosts);
+  });
+}
+
+test('forwarding of the host is forwarding of each device that is not a container’s', () => {
+  assert.deepEqual(settingsThatFollow('ipv4/ip_forward', ['lo', 'eth0', 'calia1']), [
+    'ipv4/conf/all/accept_redirects',
+    'ipv4/conf/default/forwarding',
+    'ipv4/conf/lo/forwarding',
+    'ipv4/conf/eth0/forwarding',
+  ]);
+  assert.deepEqual(settingsThatFollow('ipv6/conf/all/forwarding', ['lo']), [
+    'ipv6/conf/default/forwarding',
+    'ipv6/conf/lo/forwarding',
+  ]);
+  assert.deepEqual(settingsThatFollow('ipv4/conf/eth0/rp_filter', ['lo']), []);
+});

@@ -11,6 +11,7 @@
  */
 import { familyOf } from '../../net/cidr.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
+import { isWorkloadDevice } from './ownership.ts';
 
 /** Of the whole host. */
 export const IPV6_FORWARDING = 'ipv6/conf/all/forwarding';
@@ -19,6 +20,25 @@ export function hostSettings(ipv6: boolean): Map<string, string> {
   const settings = new Map([['ipv4/ip_forward', '1']]);
   if (ipv6) settings.set(IPV6_FORWARDING, '1');
   return settings;
+}
+
+/** Whether a setting outlives us: it is of the host or of a device that is not a container's, with which it would go. */
+export function isHostSetting(name: string): boolean {
+  return !name.split('/').some(isWorkloadDevice);
+}
+
+/**
+ * The settings that the kernel changes by itself when one of the host's is written: forwarding of all devices is forwarding of each,
+ * and with it goes the belief in redirects. Who wants to put things back as they were has to know these.
+ * Source: inet_forward_change in net/ipv4/devinet.c, addrconf_forward_change in net/ipv6/addrconf.c.
+ */
+export function settingsThatFollow(name: string, deviceNames: readonly string[]): string[] {
+  const ofEach = (family: string): string[] =>
+    ['default', ...deviceNames.filter((device) => !isWorkloadDevice(device))].map(
+      (device) => `${family}/conf/${device}/forwarding`,
+    );
+  if (name === 'ipv4/ip_forward') return ['ipv4/conf/all/accept_redirects', ...ofEach('ipv4')];
+  return name === IPV6_FORWARDING ? ofEach('ipv6') : [];
 }
 
 /** Settings of the host end of an endpoint's veth; they are to be written before the device is brought up. */
