@@ -145,6 +145,16 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./node-status.ts')).nodeStatusCommand(),
   },
   {
+    path: ['node', 'install'],
+    summary: 'put the agent, its unit and the CNI plugin on this host',
+    load: async () => (await import('./node-install.ts')).nodeInstallCommand(),
+  },
+  {
+    path: ['node', 'purge'],
+    summary: 'remove every trace of muslin from this host, and prove it',
+    load: async () => (await import('./node-purge.ts')).nodePurgeCommand(),
+  },
+  {
     path: ['attach'],
     summary: 'connect a namespace, a process or a virtual machine',
     load: async () => (await import('./attach.ts')).attachCommand(),
