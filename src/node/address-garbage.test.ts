@@ -62,7 +62,7 @@ class Host {
     const start = this.now;
     for (const minute of minutes) {
       this.now = start + minute * MINUTE;
-      await this.garbage.collect(this.now);
+      await this.garbage.collect(this.now, LEAK_GRACE_MS);
     }
   }
 

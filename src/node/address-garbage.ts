@@ -7,26 +7,21 @@
  * gone, so a large network does not pay for its size. What this node has borrowed from others' blocks is left to `muslin ipam check --repair`.
  *
  * An empty block is given up when it has been empty for a grace time and the node has another one, unless blocks are
- * made by hand. Called by the agent, in every round's time.
+ * made by hand. Called in rounds (garbage-rounds.ts).
  */
 import { isEmpty } from '../ipam/block.ts';
-import { check, LEAK_GRACE_MS } from '../ipam/check.ts';
+import { type CheckTime, check } from '../ipam/check.ts';
 import type { Allocation } from '../ipam/survey.ts';
 import { allocationsOf, endpointsByAddress, Survey } from '../ipam/survey.ts';
-import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { IpamBlock } from '../model/ipam-block.ts';
 import { entryOfKind } from '../model/resource-entry.ts';
 import { cidrName, kindPrefix, resourceKey } from '../model/resource-key.ts';
 import type { Labels } from '../model/selector.ts';
 import type { Store } from '../store/store.ts';
-import { StoreError } from '../store/store.ts';
 import type { AddressAllocator } from './address-allocator.ts';
-import { AllocationError } from './address-allocator.ts';
 import { carryOut, readSurvey } from './address-survey.ts';
-
-/** A leak is found after one grace time and released within one and a half, as with Calico. */
-const GARBAGE_ROUND_MS = LEAK_GRACE_MS / 2;
+import { stillSince } from './garbage-rounds.ts';
 
 /** Among a holder's secondary attributes: its device on the host. */
 export const DEVICE_ATTRIBUTE = 'device';
@@ -51,38 +46,19 @@ export class AddressGarbage {
     this.#options = options;
   }
 
-  /** Collects in every round's time, until the function that it returns is called. */
-  start(): () => void {
-    const timer = setInterval(() => this.#collectOrWarn(), GARBAGE_ROUND_MS);
-    return () => clearInterval(timer);
-  }
-
-  async #collectOrWarn(): Promise<void> {
-    try {
-      await this.collect(wallClockNow());
-    } catch (error) {
-      if (!(error instanceof StoreError) && !(error instanceof AllocationError)) throw error;
-      this.#options.log.warn('leaked addresses were not looked for', { reason: error.message });
-    }
-  }
-
-  /** One round. `now` is the wall clock in milliseconds. Throws what the store throws. */
-  async collect(now: number): Promise<void> {
+  /** One round; times are in milliseconds of the wall clock. Throws what the store throws. */
+  async collect(now: number, graceMs: number): Promise<void> {
     const blocks = await this.#ownBlocks();
     const suspects = await this.#suspects(blocks);
     this.#suspectSince = stillSince(this.#suspectSince, suspects.map(suspectKey), now);
-    const ripe = suspects.filter((suspect) => this.#isRipe(this.#suspectSince.get(suspectKey(suspect)), now));
-    if (ripe.length > 0) await this.#releaseLeaks(new Set(ripe.map(({ holder }) => holder.handleId)), now);
+    const ripe = suspects.filter((suspect) => isRipe(this.#suspectSince.get(suspectKey(suspect)), now, graceMs));
+    if (ripe.length > 0) await this.#releaseLeaks(new Set(ripe.map(({ holder }) => holder.handleId)), { now, graceMs });
 
     const empty = blocks.filter(isEmpty).map(({ spec }) => spec.cidr);
     this.#emptySince = stillSince(this.#emptySince, empty, now);
-    const isBlockRipe = empty.some((cidr) => this.#isRipe(this.#emptySince.get(cidr), now));
+    const isBlockRipe = empty.some((cidr) => isRipe(this.#emptySince.get(cidr), now, graceMs));
     const { allocator, node, labels } = this.#options;
     if (isBlockRipe && blocks.length > 1) await allocator.releaseEmptyBlocks(node, labels());
-  }
-
-  #isRipe(since: number | undefined, now: number): boolean {
-    return since !== undefined && now - since >= LEAK_GRACE_MS;
   }
 
   /** What this node has in its own blocks without an endpoint, and without a device as far as that is known. */
@@ -99,10 +75,10 @@ export class AddressGarbage {
     return bare.filter(({ text }) => !used.has(text));
   }
 
-  async #releaseLeaks(handles: ReadonlySet<string>, now: number): Promise<void> {
+  async #releaseLeaks(handles: ReadonlySet<string>, time: CheckTime): Promise<void> {
     const { store, log } = this.#options;
     const survey = await readSurvey(store);
-    for (const { finding, repair } of check(survey, { now, graceMs: LEAK_GRACE_MS })) {
+    for (const { finding, repair } of check(survey, time)) {
       const { leak, cause } = finding;
       if (leak === null || repair === undefined || !handles.has(leak.handle)) continue;
       const plan = repair(survey);
@@ -128,7 +104,6 @@ function suspectKey({ holder, text }: Allocation): string {
   return `${holder.handleId} ${text}`;
 }
 
-/** Since when each of `present` has been there without a break. */
-function stillSince(before: ReadonlyMap<string, number>, present: readonly string[], now: number) {
-  return new Map(present.map((key) => [key, before.get(key) ?? now]));
+function isRipe(since: number | undefined, now: number, graceMs: number): boolean {
+  return since !== undefined && now - since >= graceMs;
 }

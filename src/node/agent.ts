@@ -4,7 +4,7 @@
  *   store ─► feed ─┬─► Felix (calculation, dataplane, kernel)
  *                  └─► BGP (speaker configuration, speaker, sockets)
  *   BGP's best paths ─► Felix            Felix's announcements ─► BGP
- *   CNI socket ─► attachments ─► store and the container's namespace; waits for Felix
+ *   CNI socket ─► attachments ─► store and the container's namespace; waits for Felix (open-attachments.ts)
  *   control socket ─► answers from all of them          metrics, BMP ─► monitoring of BGP
  *
  * Start: open everything, read the store, let Felix and BGP take up what an earlier process left. Stop: close, and leave
@@ -12,26 +12,18 @@
  */
 import { join } from 'node:path';
 import { NFLOG_GROUP } from '../felix/dataplane/filter/log-prefix.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import { openNflogSocket } from '../kernel/nflog-socket.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { RESOURCES_PREFIX } from '../model/resource-key.ts';
-import { sameIp } from '../net/ip.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { PRESENCE_PREFIX } from '../store/store.ts';
-import { AddressAllocator } from './address-allocator.ts';
-import { AddressGarbage } from './address-garbage.ts';
-import type { NodeFacts } from './attachments.ts';
-import { Attachments } from './attachments.ts';
-import { nodeAddresses } from './bgp/peer-sessions.ts';
 import { Bgp } from './bgp.ts';
-import { startCniServer } from './cni-server.ts';
 import type { AgentConfiguration } from './configuration.ts';
 import type { AgentStatus, PolicyControl, Readiness } from './control-api.ts';
-import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from './control-api.ts';
+import { CONTROL_SOCKET_NAME } from './control-api.ts';
 import { startControlServer } from './control-server.ts';
 import { EntryReader } from './entry-reader.ts';
 import type { Felix } from './felix.ts';
@@ -43,9 +35,9 @@ import { policyControl, policyViews } from './filter/policy-control.ts';
 import { PolicyReporter } from './filter/policy-reporter.ts';
 import { felixNumbers } from './monitoring/felix-numbers.ts';
 import { Monitoring } from './monitoring/monitoring.ts';
+import { openAttachments } from './open-attachments.ts';
 import { openFelix } from './open-felix.ts';
 import { ResourceFeed } from './resource-feed.ts';
-import { containerLabels } from './runtimes/container-databases.ts';
 import { StoreFollower } from './store-follower.ts';
 import { VERSION } from './version.ts';
 
@@ -128,7 +120,6 @@ async function open(parts: {
 
   keepPresent({ store, node, startedAt, stopping, closers });
   const ownStore = follower.ownStore(({ writes }, revision) => reader.wrote(writes, revision));
-  const attachments = openAttachments({ configuration, store: ownStore, kernel, felix, feed, reader, log, closers });
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
@@ -141,9 +132,7 @@ async function open(parts: {
   const controlServer = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
   closers.push(() => controlServer.closeAllConnections());
   closers.push(() => controlServer.close());
-  const cniSocket = join(runDirectory, CNI_SOCKET_NAME);
-  const cniServer = await startCniServer(cniSocket, (request) => attachments.carryOut(request), log);
-  closers.push(() => cniServer.close());
+  await openAttachments({ configuration, store: ownStore, ...{ kernel, felix, feed, reader, log, random, closers } });
   log.info('agent started', { version: VERSION, pid: process.pid, store: store.description });
   return { readiness };
 }
@@ -171,40 +160,6 @@ function keepPresent(parts: {
 function readinessOf(felix: Felix): Readiness {
   const { inSync, reasons } = felix.status();
   return { ready: inSync, reasons };
-}
-
-/** What attaches containers, and collects the addresses of those that are gone. */
-function openAttachments(parts: {
-  readonly configuration: AgentConfiguration;
-  readonly store: Store;
-  readonly kernel: Kernel;
-  readonly felix: Felix;
-  readonly feed: ResourceFeed;
-  readonly reader: EntryReader;
-  readonly log: Log;
-  readonly closers: (() => unknown)[];
-}): Attachments {
-  const { configuration, store, kernel, felix, feed, reader, log, closers } = parts;
-  const { node, podmanState, containerdState } = configuration;
-  const allocator = new AddressAllocator(store, { reader });
-  const facts = () => nodeFacts(feed, felix);
-  const hasDevice = (name: string) => kernel.link(name) !== undefined;
-  const garbage = new AddressGarbage({ node, store, allocator, labels: () => facts().labels, hasDevice, log });
-  closers.push(garbage.start());
-  const labelsOf = (id: string) => containerLabels(id, { podman: podmanState, containerd: containerdState });
-  return new Attachments({ node, store, allocator, kernel, felix, facts, labelsOf, log });
-}
-
-/** The uplink is the device that has the node's address (two, with one address each): what containers send to others leaves by it. */
-function nodeFacts(feed: ResourceFeed, felix: Felix): NodeFacts {
-  const own = feed.ownNode();
-  const node = own === undefined ? {} : nodeAddresses(own);
-  const uplinks = [...felix.interfaces().addresses()].filter(({ address }) => {
-    return [node[4], node[6]].some((each) => sameIp(each?.address, address));
-  });
-  const mtus = uplinks.flatMap(({ index }) => felix.interfaces().linkAt(index)?.mtu ?? []);
-  const uplinkMtu = mtus.length === 0 ? undefined : Math.min(...mtus);
-  return { labels: own?.metadata.labels ?? {}, workloadMtu: feed.workloadMtu(uplinkMtu) };
 }
 
 /** Answers about policy, and the node's report of it in the store. What has to be waited for and closed goes to `closers`. */

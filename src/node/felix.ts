@@ -140,10 +140,11 @@ export class Felix implements BgpListener {
   }
 
   /** Whether new containers can be taken on, and if not why. */
-  storeState(): { readonly ready: boolean; readonly reason: string } {
-    if (!this.#storeInSync) return { ready: false, reason: 'the store has not been read yet' };
-    if (this.#storeAway !== undefined) return { ready: false, reason: `the store is away: ${this.#storeAway}` };
-    return { ready: true, reason: '' };
+  storeState(): { readonly ready: boolean; readonly reason: string; readonly storeAway: string | undefined } {
+    const storeAway = this.#storeAway;
+    if (!this.#storeInSync) return { ready: false, reason: 'the store has not been read yet', storeAway };
+    if (storeAway !== undefined) return { ready: false, reason: `the store is away: ${storeAway}`, storeAway };
+    return { ready: true, reason: '', storeAway };
   }
 
   endpoints(): readonly DesiredEndpoint[] {

@@ -7,7 +7,7 @@
  * the log, and the container is attached without labels from there.
  * A lookup costs some tens of microseconds. Called by attachments.ts.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import type { BoltSource } from './bolt.ts';
 import { openSnapshot } from './bolt.ts';
 import type { AcceptedLabels, LabelLookup } from './container-labels.ts';
@@ -53,6 +53,19 @@ export function containerLabels(containerId: string, databases: ContainerDatabas
     }
   }
   return { labels: {}, source: undefined, problems };
+}
+
+/** Whether the runtime still knows the container; undefined where its database is not there or cannot be read. */
+export function isKnownContainer(
+  source: string,
+  containerId: string,
+  databases: ContainerDatabases,
+): boolean | undefined {
+  const [name, lookup] = LOOKUPS.find(([each]) => each === source) ?? [];
+  if (name === undefined || lookup === undefined || !existsSync(databases[name])) return undefined;
+  const found = lookUp(databases[name], containerId, lookup);
+  if (found === undefined) return false;
+  return 'damage' in found ? undefined : true;
 }
 
 function lookUp(path: string, containerId: string, lookup: LabelLookup): ReturnType<LabelLookup> {
