@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { DEFAULT_NETWORK } from '../../src/cli/attach-request.ts';
@@ -81,6 +81,17 @@ async function ping(entity: string, address: string): Promise<boolean> {
 function startedNamespace(): ChildProcess {
   return spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
 }
+
+/** Runs a command ($3 and on) in a container of the machine's own /usr, in the namespace $2; what it writes to /run goes with it. */
+const NSPAWN = `
+directory=$1 netns=$2
+shift 2
+touch "$directory/netns"
+mount --bind "/run/netns/$netns" "$directory/netns"
+mount -t tmpfs none /run
+exec systemd-nspawn --quiet --register=no --keep-unit --as-pid2 --console=pipe --directory="$directory/root" \
+  --bind-ro=/usr --network-namespace-path="$directory/netns" "$@"
+`;
 
 const DENY = `apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
@@ -165,6 +176,20 @@ describe('muslin attach', () => {
       child.kill('SIGKILL');
     }
     detach('job.1');
+    assert.equal(await traces(), earlier);
+  });
+
+  it('connects a container of systemd-nspawn', async () => {
+    const earlier = await traces();
+    const view = attach('--name', 'machine', '--netns', NETNS);
+    const address = addressOf(view, 4);
+    const root = join(lab.directory, 'root');
+    mkdirSync(join(root, 'usr'), { recursive: true });
+    for (const name of ['bin', 'lib', 'lib64']) symlinkSync(join('usr', name), join(root, name));
+    const command = ['sh', '-c', `ip -o address show eth0 | grep ${address}/32 && ping -c 1 -W 10 172.17.9.2`];
+    const outcome = run('unshare', ['--mount', 'sh', '-eu', '-c', NSPAWN, 'sh', lab.directory, NETNS, ...command]);
+    assert.equal(outcome.code, 0, `${outcome.stdout}${outcome.stderr}`);
+    detach('machine');
     assert.equal(await traces(), earlier);
   });
 
