@@ -22,6 +22,8 @@ import { run, TestLab } from './two-hosts-fixture.ts';
 const lab = new TestLab('two-hosts-dual-stack');
 const PLACE = `/run/muslin/lab/${lab.name}`;
 const NETNS = `muslin-test-command-${process.pid}`;
+/** One that goes while it is attached. */
+const SHORT_LIVED = `${NETNS}-short`;
 const GATEWAY = '169.254.1.1';
 const GATEWAY_6 = 'fe80::ecee:eeff:feee:eeee';
 const HOST_MAC = 'ee:ee:ee:ee:ee:ee';
@@ -110,14 +112,14 @@ describe('muslin attach', () => {
     assert.equal(run('ip', ['netns', 'add', NETNS]).code, 0);
   });
   after(() => {
-    run('ip', ['netns', 'del', NETNS]);
+    for (const netns of [NETNS, SHORT_LIVED]) run('ip', ['netns', 'del', netns]);
     lab.down();
   });
   afterEach((context) => lab.dumpAfterFailure(context));
 
   it('connects a namespace by its name, once, and detaches it when it is gone', async () => {
     const earlier = await traces();
-    const netns = `${NETNS}b`;
+    const netns = SHORT_LIVED;
     assert.equal(run('ip', ['netns', 'add', netns]).code, 0);
     const view = attach('--name', 'web', '--netns', netns, '--ipv6', '--label', 'role=web');
     assert.equal(view.netns, `/run/netns/${netns}`);
