@@ -27,7 +27,7 @@ import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
 import { formatCidr, hostPrefix } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { revision, type Store, StoreError, type Transaction } from '../store/store.ts';
-import type { AddressAllocator } from './address-allocator.ts';
+import { type AddressAllocator, AllocationError } from './address-allocator.ts';
 import { openContainer, resultOf, unwire, wire } from './attachment-device.ts';
 import { type AddRequest, endpointOf, holderAttributes, originOf } from './attachment-endpoint.ts';
 import { deviceOf, endpointNameOf, handleOf, type Identity, identityOf } from './attachment-names.ts';
@@ -107,7 +107,7 @@ export class Attachments {
     const container = openContainer(request);
     phases.ends('look');
     try {
-      const { identity, addresses, safe } = await this.#assign(request);
+      const { identity, addresses, safe } = await this.#assignAnew(request);
       phases.ends('assign');
       try {
         const mtu = request.configuration.mtu ?? facts().workloadMtu;
@@ -146,6 +146,23 @@ export class Attachments {
       `${containerId}: ${interfaceName} is attached already, by device ${device}`,
       'attached',
     );
+  }
+
+  /**
+   * As `#assign`; an endpoint that is there without a device is of before a reboot, or of a container whose interface
+   * somebody has removed, and makes room.
+   */
+  async #assignAnew(request: AddRequest): Promise<Assigned> {
+    try {
+      return await this.#assign(request);
+    } catch (error) {
+      const isThere = error instanceof AllocationError && error.code === 'conflict';
+      if (!isThere || this.#options.kernel.link(deviceOf(request)) !== undefined) throw error;
+      this.#log.warn('attached before, and its device is gone: detaching it', { container: request.containerId });
+      const { networkName = request.networkName } = (await this.#find(request)) ?? {};
+      await this.detachNow({ ...request, networkName });
+      return await this.#assign(request);
+    }
   }
 
   /** Addresses and the WorkloadEndpoint, at once; `safe` is when they would survive a power cut, which need not be waited for yet. */
