@@ -9,6 +9,7 @@ import type { AttachmentId, PodName } from '../cni/request.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
 import { assert } from '../lib/assert.ts';
+import { nameProblem } from '../model/fields.ts';
 import { resourceKey } from '../model/resource-key.ts';
 import { DEFAULT_NAMESPACE } from '../model/validate.ts';
 import type { Mac } from '../net/mac.ts';
@@ -36,12 +37,18 @@ export function workloadOf(containerId: string): string {
   return /^[0-9a-f]{64}$/.test(containerId) ? containerId.slice(0, 12) : containerId;
 }
 
-/** Calico's form, node-orchestrator-workload-endpoint, with dashes inside the parts doubled; as a resource's name. */
-export function endpointNameOf(node: string, { containerId, interfaceName }: AttachmentId): string {
-  const parts = [node, 'cni', workloadOf(containerId), interfaceName].map((part) =>
-    part.toLowerCase().replaceAll('-', '--').replaceAll('_', '.'),
-  );
-  return parts.join('-');
+/**
+ * Calico's form, node-orchestrator-workload-endpoint, with dashes inside the parts doubled. CNI allows ids and interfaces
+ * that cannot be part of a resource's name (upper case, "_", "é"); the name is then made from a hash of them.
+ */
+export function endpointNameOf(node: string, attachment: AttachmentId): string {
+  const readable = [node, 'cni', workloadOf(attachment.containerId), attachment.interfaceName];
+  const name = joined(readable);
+  return nameProblem(name) === undefined ? name : joined([node, 'cni', hashOf(attachment)]);
+}
+
+function joined(parts: readonly string[]): string {
+  return parts.map((part) => part.replaceAll('-', '--')).join('-');
 }
 
 /** "cali" and as much of a hash as a device's name has room for. */
