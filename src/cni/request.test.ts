@@ -95,17 +95,25 @@ const REFUSED: readonly [code: number, message: RegExp, RequestResult][] = [
     /^CNI_CONTAINERID: ".*, which is malformed; a letter or digit/,
     call('ADD', { CNI_CONTAINERID: id }),
   ]),
-  ...['0123456789abcdef', 'a/b', 'a:b', 'a b', '.', '..', 'é2345678é12345'].map(
-    (name): [number, RegExp, RequestResult] => [
-      4,
-      /^CNI_IFNAME: ".*" cannot name an interface: 1 to 15 bytes/,
-      call('DEL', { CNI_IFNAME: name }),
-    ],
-  ),
+  ...['0123456789abcdef', 'a/b', 'a:b', 'a b', '.', '..', 'é', 'eth%d'].map((name): [number, RegExp, RequestResult] => [
+    4,
+    /^CNI_IFNAME: ".*" cannot name an interface: 1 to 15 printable ASCII/,
+    call('DEL', { CNI_IFNAME: name }),
+  ]),
   [4, /^CNI_NETNS: "run\/netns\/a" is not an absolute path/, call('ADD', { CNI_NETNS: 'run/netns/a' })],
   [4, /^CNI_ARGS: FOO is not known; IgnoreUnknown=1/, call('ADD', { CNI_ARGS: 'FOO=BAR' })],
   [4, /^CNI_ARGS: FOO is not known/, call('ADD', { CNI_ARGS: 'IgnoreUnknown=0;FOO=BAR' })],
   [4, /^CNI_ARGS: "IgnoreUnknown" is not KEY=VALUE/, call('ADD', { CNI_ARGS: 'IgnoreUnknown' })],
+  ...['../x', 'Shop', 'a.b', '-a', 'a'.repeat(64)].map((namespace): [number, RegExp, RequestResult] => [
+    4,
+    /^CNI_ARGS: K8S_POD_NAMESPACE: ".*" is not a namespace: at most 63/,
+    call('ADD', { CNI_ARGS: `K8S_POD_NAME=a;K8S_POD_NAMESPACE=${namespace}` }),
+  ]),
+  [
+    4,
+    /^CNI_ARGS: K8S_POD_NAME: 254 characters; at most 253/,
+    call('ADD', { CNI_ARGS: `K8S_POD_NAME=${'a'.repeat(254)}` }),
+  ],
   [4, /^CNI_ARGS: IP: "10.1" is not an IP address/, call('ADD', { CNI_ARGS: 'IP=10.1' })],
   [4, /^CNI_ARGS: IP: 10.1.0.7 and 10.1.0.8 are both IPv4/, call('ADD', { CNI_ARGS: 'IP=10.1.0.7,10.1.0.8' })],
   [4, /^CNI_ARGS: MAC: "ff:ff:ff:ff:ff:ff" is not a unicast MAC/, call('ADD', { CNI_ARGS: 'MAC=ff:ff:ff:ff:ff:ff' })],

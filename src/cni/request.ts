@@ -86,14 +86,19 @@ const COMMANDS: {
  * name of a resource (253 characters). Container runtimes use 64 to 80.
  */
 const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$/;
-/** IFNAMSIZ without the closing zero. */
-const INTERFACE_NAME_BYTES_MAX = 15;
+/** IFNAMSIZ without the closing zero; "%" would be a pattern to the kernel. */
+const INTERFACE_NAME = /^(?!\.{1,2}$)[!-$&-.0-9;-~]{1,15}$/;
 /** GC lists all of a host's attachments to one network; Kubernetes means a host to have some hundreds. */
 const VALID_ATTACHMENTS_MAX = 65536;
 /** A caller's values are quoted in messages, and some callers' values are a hundred kilobytes long. */
 const MESSAGE_LENGTH_MAX = 1000;
 /** Sent by kubelet's runtimes, and of no use to us. */
 const IGNORED_ARGUMENTS: readonly string[] = ['K8S_POD_INFRA_CONTAINER_ID', 'K8S_POD_UID'];
+
+/** A namespace's name, as Kubernetes has it: the endpoint is stored under it. */
+const POD_NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+/** Kubernetes' longest name; podman's containers have shorter ones. */
+const POD_NAME_LENGTH_MAX = 253;
 
 /** Reads a whole call; never throws. */
 export function parseRequest(frame: RequestFrame): RequestResult {
@@ -221,10 +226,8 @@ function readIdentifier(value: unknown, place: string, code: CniError['code'], r
 }
 
 function readInterfaceName(name: string, report: Report): string {
-  const bytes = new TextEncoder().encode(name).length;
-  const allowed = bytes <= INTERFACE_NAME_BYTES_MAX && name !== '.' && name !== '..' && !/[/:\s]/.test(name);
-  if (allowed) return name;
-  const rule = `1 to ${INTERFACE_NAME_BYTES_MAX} bytes, not "." or "..", without "/", ":" and white space`;
+  if (INTERFACE_NAME.test(name)) return name;
+  const rule = '1 to 15 printable ASCII characters other than space, "/", ":", "%", and not "." or ".."';
   report(CNI_ERROR.invalidEnvironment, `${INTERFACE}: ${quote(name)} cannot name an interface: ${rule}`);
   return '';
 }
@@ -252,6 +255,13 @@ function readArguments(text: string, report: Report): Arguments {
   const ignoreUnknown = /^(1|true)$/i.test(take('IgnoreUnknown'));
   const name = take('K8S_POD_NAME');
   const namespace = take('K8S_POD_NAMESPACE');
+  if (namespace !== '' && !POD_NAMESPACE.test(namespace)) {
+    const rule = 'at most 63 lower-case letters, digits and "-", with a letter or digit at each end';
+    report(code, `CNI_ARGS: K8S_POD_NAMESPACE: ${quote(namespace)} is not a namespace: ${rule}`);
+  }
+  if (name.length > POD_NAME_LENGTH_MAX) {
+    report(code, `CNI_ARGS: K8S_POD_NAME: ${name.length} characters; at most ${POD_NAME_LENGTH_MAX} are accepted`);
+  }
   const addresses = take('IP');
   const mac = take('MAC');
   const unknown = [...values.keys()].filter((key) => !IGNORED_ARGUMENTS.includes(key));

@@ -11,7 +11,7 @@ import { resourceTitle } from '../../src/model/resource.ts';
 import { resourceOfEntry } from '../../src/model/resource-entry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Outcome } from './two-hosts-fixture.ts';
-import { run, TestLab } from './two-hosts-fixture.ts';
+import { MUSLIN, run, TestLab } from './two-hosts-fixture.ts';
 
 const PLUGIN = fileURLToPath(new URL('../../build/cni/muslin', import.meta.url));
 const lab = new TestLab();
@@ -23,6 +23,7 @@ interface Call {
   readonly netns?: string;
   readonly interfaceName?: string;
   readonly configuration?: object | string;
+  readonly args?: string;
 }
 
 function call({
@@ -31,6 +32,7 @@ function call({
   netns = `/run/netns/${NETNS}`,
   interfaceName = 'eth0',
   configuration = {},
+  args = 'IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart',
 }: Call): Outcome {
   const agentSocket = `/run/muslin/lab/${lab.name}/host-a/cni.sock`;
   const whole = { cniVersion: '1.0.0', name: 'test-net', type: 'muslin', agentSocket, ipam: { type: 'muslin' } };
@@ -41,7 +43,7 @@ function call({
     `CNI_NETNS=${netns}`,
     `CNI_IFNAME=${interfaceName}`,
     'CNI_PATH=/opt/cni/bin',
-    'CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart',
+    `CNI_ARGS=${args}`,
   ];
   return run('env', [...environment, PLUGIN], input);
 }
@@ -100,7 +102,7 @@ describe('the CNI plugin', () => {
       name: 'an interface name over 15 characters',
       call: { interfaceName: 'eth0123456789abcd' },
       code: 4,
-      says: /CNI_IFNAME: "eth0123456789abcd".*15 bytes/,
+      says: /CNI_IFNAME: "eth0123456789abcd" cannot name an interface: 1 to 15 printable/,
     },
     {
       name: 'an address outside all pools',
@@ -143,6 +145,42 @@ describe('the CNI plugin', () => {
       call: { configuration: { mtu: 12 } },
       code: 7,
       says: /mtu: 12 is not a number from 1280 to 65535/,
+    },
+    {
+      name: 'a configuration over 1 MiB',
+      call: { configuration: { filler: 'x'.repeat(1 << 20) } },
+      code: 6,
+      says: /the network configuration is too long at most 1 MiB/,
+    },
+    {
+      name: 'arguments that go on and on',
+      call: { args: `${'x'.repeat(100_000)}=1` },
+      code: 4,
+      says: /^CNI_ARGS: x{200} is not known; IgnoreUnknown=1 would let it pass $/,
+    },
+    {
+      name: 'arguments that are none',
+      call: { args: ';;;=;x' },
+      code: 4,
+      says: /CNI_ARGS: "=" is not KEY=VALUE/,
+    },
+    {
+      name: 'a label that cannot be',
+      call: { configuration: { labels: { app: 'a b' } } },
+      code: 7,
+      says: /labels: app: "a b" is not a label value/,
+    },
+    {
+      name: 'a namespace in which a pod may not be',
+      call: { args: 'K8S_POD_NAMESPACE=../x;K8S_POD_NAME=cart' },
+      code: 4,
+      says: /K8S_POD_NAMESPACE: "\.\.\/x"/,
+    },
+    {
+      name: 'the namespace of the host itself',
+      call: { netns: `/run/netns/muslin-${lab.name}-host-a`, interfaceName: 'eth7' },
+      code: 8,
+      says: /is the network namespace of the muslin agent itself/,
     },
     { name: 'a command that does not exist', call: { command: 'FROB' }, code: 4, says: /CNI_COMMAND: "FROB"/ },
   ];
@@ -198,6 +236,71 @@ describe('the CNI plugin', () => {
     assert.equal(call({ command: 'DEL', netns: '' }).code, 0);
     assert.notEqual(call({ command: 'CHECK', configuration: { prevResult: result } }).code, 0);
   });
+
+  it('says of an exhausted pool which it is, how full, and by whom', async () => {
+    const pool = {
+      ...{ apiVersion: 'projectcalico.org/v3', kind: 'IPPool', metadata: { name: 'tiny' } },
+      spec: { cidr: '10.91.0.0/30', blockSize: 30, assignmentMode: 'Manual' },
+    };
+    const store = ['--store', `sqlite:///run/muslin/lab/${lab.name}/store.db`];
+    assert.equal(run(MUSLIN, ['apply', '-f', '-', ...store], JSON.stringify(pool)).code, 0);
+    const configuration = { ipam: { type: 'muslin', ipv4_pools: ['tiny'] } };
+    const names = ['eth0', 'eth1', 'eth2', 'eth3'];
+    const earlier = await traces();
+    for (const interfaceName of names) assert.equal(call({ interfaceName, configuration }).code, 0, interfaceName);
+    const full = await traces();
+    const refused = JSON.parse(call({ interfaceName: 'eth4', configuration }).stdout);
+    assert.equal(refused.code, 999);
+    assert.match(
+      refused.msg,
+      /^no IPv4 address is left for node host-a: tiny \(10\.91\.0\.0\/30\) has 4 of 4 assigned: /,
+    );
+    assert.match(refused.msg, /: host-a 4 of 4 in 1 block\. Release addresses, or add an IPPool$/);
+    assert.equal(await traces(), full);
+    const taken = { ...configuration, runtimeConfig: { ips: ['10.91.0.2'] } };
+    assert.match(JSON.parse(call({ interfaceName: 'eth4', configuration: taken }).stdout).msg, /10\.91\.0\.2.*cart/);
+    assert.equal(await traces(), full);
+    for (const interfaceName of names) assert.equal(call({ command: 'DEL', interfaceName }).code, 0);
+    assert.equal(run(MUSLIN, ['delete', 'ippool', 'tiny', ...store]).code, 0);
+    await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+  });
+
+  it('tells a runtime that adds again after the interface has gone to remove first', async () => {
+    const earlier = await traces();
+    assert.equal(call({}).code, 0);
+    assert.equal(run('ip', ['-n', NETNS, 'link', 'del', 'eth0']).code, 0);
+    const before = await stored();
+    const again = JSON.parse(call({}).stdout);
+    assert.equal(again.code, 999, again.msg);
+    assert.match(
+      again.msg,
+      /^eth0 of test1 is attached already, though the interface has gone; CNI DEL has to come before/,
+    );
+    assert.deepEqual(await stored(), before);
+    assert.equal(call({ command: 'DEL' }).code, 0);
+    await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+  });
+
+  const ODD: readonly Call[] = [
+    { container: 'Web_1' },
+    { container: 'web.-' },
+    { container: 'a'.repeat(100), interfaceName: '012345678901234' },
+    { interfaceName: 'eth0!' },
+    { interfaceName: '-' },
+    { args: 'IgnoreUnknown=1;K8S_POD_NAME=Wéb_1 ' },
+  ];
+  for (const odd of ODD) {
+    it(`attaches and detaches what CNI allows, however odd: ${JSON.stringify(odd)}`, async () => {
+      const earlier = await traces();
+      const added = call(odd);
+      assert.equal(added.code, 0, added.stdout);
+      const configuration = { prevResult: JSON.parse(added.stdout) };
+      assert.ok((await stored()).length > 0, 'and what it has stored can be read');
+      assert.equal(call({ ...odd, command: 'CHECK', configuration }).stdout, '');
+      assert.equal(call({ ...odd, command: 'DEL' }).code, 0);
+      await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+    });
+  }
 
   it('removes by DEL what an agent that was killed during the container’s life left, with the namespace gone', async () => {
     const earlier = await traces();
