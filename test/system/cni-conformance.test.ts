@@ -394,6 +394,11 @@ const NEWER: readonly (readonly [name: string, play: Play, expected: Seen])[] = 
     { exit: '1', code: '999', msg: 'string' },
   ],
   [
+    'DEL in the namespace of the host itself',
+    (stage) => call('DEL', { environment: { CNI_NETNS: stage.plugin.hostNamespace } })(stage),
+    { exit: '0' },
+  ],
+  [
     'GC of all attachments but one',
     async (stage) => {
       const configuration = { cniVersion: '1.1.0' };
