@@ -3,7 +3,7 @@
  *
  *   check    tsc and biome, counted as one test each
  *   pure     src/**\/*.test.ts and test/*.test.ts, all in one process: in seconds
- *   system   test/system/*.test.ts, as root, one process a file and one after the other, because they share the kernel
+ *   system   test/system/**\/*.test.ts, as root, one process a file and one after the other, because they share the kernel
  *
  * With paths, only test files that begin with one of them. Nothing can hang: each process has a time limit, after which it
  * and its children are killed and it counts as failed. What failed is shown in full at the end; the last line is
@@ -63,7 +63,7 @@ async function* pureStage(filters: readonly string[]): AsyncGenerator<Outcome> {
 }
 
 async function* systemStage(filters: readonly string[]): AsyncGenerator<Outcome> {
-  const files = filesOf(['test/system/*.test.ts'], filters);
+  const files = filesOf(['test/system/**/*.test.ts'], filters);
   if (files.length > 0 && process.getuid?.() !== 0) {
     const trouble = 'System tests make network namespaces: run them as root (pure ones: npm run test:pure).';
     yield { title: 'system tests', passed: 0, failed: 1, skipped: 0, milliseconds: 0, trouble, tests: [] };

@@ -7,19 +7,15 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Outcome } from '../two-hosts-fixture.ts';
-import type { RuntimeLab } from './runtime-host.ts';
-import {
-  conflist,
-  DEBIAN_PLUGIN_DIRECTORY,
-  fetchCommand,
-  makeRootFileSystem,
-  PLUGIN_DIRECTORY,
-  RuntimeHost,
-} from './runtime-host.ts';
+import { run } from '../two-hosts-fixture.ts';
+import { makeRootFileSystem, RuntimeHost } from './runtime-host.ts';
+import type { RuntimeLab } from './runtime-lab.ts';
+import { conflist, DEBIAN_PLUGIN_DIRECTORY, fetchCommand, PLUGIN_DIRECTORY } from './runtime-lab.ts';
 
 /** The image of CRI's sandboxes, made from the root file system; nothing is fetched. */
 const SANDBOX_IMAGE = 'localhost/sandbox:1';
@@ -64,7 +60,7 @@ export class ContainerdHost {
     const daemon = this.#daemon;
     const ended = daemon === undefined || daemon.exitCode !== null ? undefined : once(daemon, 'exit');
     if (this.host.isRunning) {
-      for (const namespace of ['default', 'k8s.io']) this.#removeContainers(namespace);
+      for (const namespace of ['default', 'k8s.io']) this.removeContainers(namespace);
       daemon?.kill('SIGTERM');
     }
     await ended;
@@ -79,6 +75,33 @@ export class ContainerdHost {
     return this.host.tryRun('ctr', '--address', this.socket, ...args);
   }
 
+  /** Gives CRI the image that its sandboxes are made of: the root file system in one layer, serving a web page. */
+  importSandboxImage(): void {
+    const folder = join(this.host.directory, 'image');
+    mkdirSync(folder);
+    assert.equal(run('tar', ['-C', this.rootFileSystem, '-cf', join(folder, 'layer.tar'), '.']).code, 0);
+    const layer = createHash('sha256')
+      .update(readFileSync(join(folder, 'layer.tar')))
+      .digest('hex');
+    const configuration = {
+      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      os: 'linux',
+      config: { Env: ['PATH=/bin'], Cmd: ['httpd', '-f', '-p', '80', '-h', '/www'] },
+      rootfs: { type: 'layers', diff_ids: [`sha256:${layer}`] },
+    };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(configuration));
+    const manifest = [{ Config: 'config.json', RepoTags: [SANDBOX_IMAGE], Layers: ['layer.tar'] }];
+    writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
+    const archive = join(this.host.directory, 'image.tar');
+    assert.equal(run('tar', ['-C', folder, '-cf', archive, '.']).code, 0);
+    this.ctr('--namespace', 'k8s.io', 'images', 'import', archive);
+  }
+
+  /** As tryCtr, while others run. */
+  ctrBeside(...args: string[]): Promise<Outcome> {
+    return this.host.runBeside('ctr', '--address', this.socket, ...args);
+  }
+
   /** Starts a container that serves a web page; gives its address. */
   serve(id: string, ...options: string[]): string {
     this.ctr(...this.runArguments(id, ['--detach', ...options], ['httpd', '-f', '-p', '80', '-h', '/www']));
@@ -87,7 +110,19 @@ export class ContainerdHost {
 
   /** The arguments of `ctr run` for a container with CNI. */
   runArguments(id: string, options: readonly string[], command: readonly string[]): string[] {
-    return ['run', '--cni', '--env', 'PATH=/bin', ...options, '--rootfs', this.rootFileSystem, id, ...command];
+    return [
+      'run',
+      '--cni',
+      '--cgroup',
+      `${this.host.cgroup}/${id}`,
+      '--env',
+      'PATH=/bin',
+      ...options,
+      '--rootfs',
+      this.rootFileSystem,
+      id,
+      ...command,
+    ];
   }
 
   address(id: string): string {
@@ -112,7 +147,8 @@ export class ContainerdHost {
     return `exec${this.#execs++}`;
   }
 
-  #removeContainers(namespace: string): void {
+  /** Removes all containers of a namespace of containerd. */
+  removeContainers(namespace: string): void {
     const list = (what: string) => this.tryCtr('--namespace', namespace, what, 'list', '--quiet').stdout.split('\n');
     for (const id of list('task').filter((each) => each !== '')) {
       this.tryCtr('--namespace', namespace, 'task', 'delete', '--force', id);

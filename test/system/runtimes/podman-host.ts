@@ -10,18 +10,11 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import type { Outcome } from '../two-hosts-fixture.ts';
 import { run } from '../two-hosts-fixture.ts';
-import type { RuntimeLab } from './runtime-host.ts';
-import {
-  conflist,
-  DEBIAN_PLUGIN_DIRECTORY,
-  fetchCommand,
-  makeRootFileSystem,
-  NETWORK,
-  PLUGIN_DIRECTORY,
-  RuntimeHost,
-} from './runtime-host.ts';
+import { makeRootFileSystem, RuntimeHost } from './runtime-host.ts';
+import type { RuntimeLab } from './runtime-lab.ts';
+import { conflist, DEBIAN_PLUGIN_DIRECTORY, fetchCommand, NETWORK, PLUGIN_DIRECTORY } from './runtime-lab.ts';
 
-export const IMAGE = 'localhost/busybox:1';
+const IMAGE = 'localhost/busybox:1';
 /** What a container of the image does: it serves a web page that says hello. */
 const COMMAND = ['httpd', '-f', '-p', '80', '-h', '/www'];
 
@@ -77,8 +70,13 @@ export class PodmanHost {
 
   /** Starts a container of the image that serves its web page; gives its address. */
   serve(name: string, ...options: string[]): string {
-    this.podman('run', '--detach', '--name', name, ...options, IMAGE);
+    this.podman(...this.runArguments(['--detach', '--name', name, ...options]));
     return this.address(name);
+  }
+
+  /** The arguments of `podman run` for a container of the image. */
+  runArguments(options: readonly string[], command: readonly string[] = []): string[] {
+    return ['run', '--cgroup-parent', this.host.cgroup, ...options, IMAGE, ...command];
   }
 
   address(container: string): string {

@@ -6,8 +6,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { IMAGE, PodmanHost } from './podman-host.ts';
-import { fetchCommand, RuntimeLab } from './runtime-host.ts';
+import { PodmanHost } from './podman-host.ts';
+import { fetchCommand, inParallel, RuntimeLab } from './runtime-lab.ts';
 
 const lab = new RuntimeLab();
 const a = new PodmanHost(lab, 'host-a');
@@ -16,34 +16,6 @@ const HOSTS = [a, b];
 const ADDRESS_A = '192.168.100.100';
 /** How long to wait for what must not come; what may come is waited for longer. */
 const DENIED = { seconds: 1 };
-
-/** Only what has `app=web` may reach what has `app=db`, and what has `app=locked` may reach nothing. */
-const POLICIES = `
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: { name: db-from-web }
-spec:
-  selector: app == 'db'
-  types: [Ingress]
-  ingress:
-    - { action: Allow, protocol: TCP, source: { selector: app == 'web' }, destination: { ports: [80] } }
----
-apiVersion: projectcalico.org/v3
-kind: NetworkPolicy
-metadata: { name: locked, namespace: default }
-spec:
-  selector: app == 'locked'
-  types: [Egress]
-`;
-
-/** Runs `work` for each item, some at a time. */
-async function inParallel<T>(items: readonly T[], width: number, work: (item: T) => Promise<void>): Promise<void> {
-  const rest = [...items];
-  const lane = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item);
-  };
-  await Promise.all(Array.from({ length: width }, lane));
-}
 
 /** Whether a host itself gets the web page. */
 function hostGets(host: string, address: string, port: number, seconds = 10): boolean {
@@ -103,23 +75,14 @@ describe('podman', () => {
   });
 
   it('gives containers their labels, and policy chooses them by these', async () => {
-    lab.apply(POLICIES);
-    try {
-      const db = a.serve(
-        'db',
-        '--label',
-        'app=db',
-        '--label',
-        'not a label=x',
-        '--label',
-        'projectcalico.org/namespace=kube-system',
-      );
+    await lab.withPolicies(async () => {
+      const unfit = ['not a label=x', 'projectcalico.org/namespace=kube-system'].flatMap((label) => ['--label', label]);
+      const db = a.serve('db', '--label', 'app=db', ...unfit);
       const web = b.serve('web', '--label', 'app=web');
       b.serve('other', '--label', 'app=other');
       a.serve('near-web', '--label', 'app=web');
       a.serve('near-other');
-      const { labels } = (await lab.endpointAt(db)).metadata;
-      assert.deepEqual(labels, {
+      assert.deepEqual((await lab.endpointAt(db)).metadata.labels, {
         app: 'db',
         'projectcalico.org/namespace': 'default',
         'projectcalico.org/orchestrator': 'cni',
@@ -130,44 +93,41 @@ describe('podman', () => {
       assert.ok(!a.gets('near-other', db, DENIED));
       assert.ok(b.gets('other', web), 'nothing chooses it');
       assert.ok(a.gets('db', web), 'only what comes in is chosen');
-    } finally {
-      removePolicies();
-    }
+    });
   });
 
-  it('has policy in force before the first process of a container runs', () => {
-    lab.apply(POLICIES);
-    try {
-      const to = b.serve('b1');
-      const once = ['run', '--rm', IMAGE, 'ping', '-c', '1', '-W', '2', to];
-      const [run = '', ...rest] = once;
-      assert.equal(a.tryPodman(...once).code, 0);
-      assert.equal(a.tryPodman(run, '--label', 'app=locked', ...rest).code, 1, 'its first packet is denied');
-    } finally {
-      removePolicies();
-    }
+  it('has policy in force before the first process of a container runs', async () => {
+    await lab.withPolicies(() => {
+      const ping = ['ping', '-c', '1', '-W', '2', b.serve('b1')];
+      assert.equal(a.tryPodman(...a.runArguments(['--rm'], ping)).code, 0);
+      assert.equal(a.tryPodman(...a.runArguments(['--rm', '--label', 'app=locked'], ping)).code, 1);
+    });
   });
 
   it('publishes ports: to the other host, its containers, and the host itself; policy holds there as well', async () => {
-    const web = a.serve('web', '--publish', '8080:80', '--label', 'app=open');
-    b.serve('client', '--label', 'app=client');
-    const reached = (seconds?: number) => ({
-      otherHost: hostGets('host-b', ADDRESS_A, 8080, seconds),
-      sameHost: hostGets('host-a', ADDRESS_A, 8080, seconds),
-      loopback: hostGets('host-a', '127.0.0.1', 8080, seconds),
-      container: b.gets('client', ADDRESS_A, { port: 8080, seconds: seconds ?? 10 }),
+    const db = a.serve('db', '--publish', '8080:80', '--label', 'app=db');
+    b.serve('web', '--label', 'app=web');
+    const reached = () => ({
+      otherHost: hostGets('host-b', ADDRESS_A, 8080, 2),
+      sameHost: hostGets('host-a', ADDRESS_A, 8080),
+      loopback: hostGets('host-a', '127.0.0.1', 8080),
+      container: b.gets('web', ADDRESS_A, { port: 8080 }),
     });
     assert.deepEqual(reached(), { otherHost: true, sameHost: true, loopback: true, container: true });
-    lab.apply(POLICIES.replace("app == 'db'", "app == 'open'").replace("app == 'web'", "app == 'client'"));
-    try {
+    await lab.withPolicies(async () => {
+      await lab.eventually('policy is in force', () => !hostGets('host-b', ADDRESS_A, 8080, 1));
       // A host always reaches its own containers, as with Calico.
-      assert.deepEqual(reached(2), { otherHost: false, sameHost: true, loopback: true, container: true });
-    } finally {
-      removePolicies();
-    }
-    a.podman('rm', '--force', '--time', '0', 'web');
+      assert.deepEqual(reached(), { otherHost: false, sameHost: true, loopback: true, container: true });
+    });
+    a.podman('rm', '--force', '--time', '0', 'db');
     assert.ok(!hostGets('host-b', ADDRESS_A, 8080, 1));
-    await lab.eventually('no rule is left of it', () => !lab.rules('host-a').includes(web));
+    await lab.eventually('no rule is left of it', () => {
+      const tables = [
+        ['inet', 'muslin'],
+        ['ip', 'nat'],
+      ];
+      return tables.every((table) => !lab.inside('host-a', 'nft', 'list', 'table', ...table).includes(db));
+    });
   });
 
   it('gives an address and a MAC that were asked for, and says so when it cannot', () => {
@@ -181,7 +141,7 @@ describe('podman', () => {
       ['10.9.9.9', /10\.9\.9\.9 is in no enabled pool/],
     ];
     for (const [address, says] of refusals) {
-      const outcome = a.tryPodman('run', '--detach', '--name', 'refused', '--ip', address, IMAGE);
+      const outcome = a.tryPodman(...a.runArguments(['--detach', '--name', 'refused', '--ip', address]));
       assert.notEqual(outcome.code, 0);
       assert.match(outcome.stderr, says);
       a.podman('rm', '--force', 'refused');
@@ -245,7 +205,9 @@ describe('podman', () => {
     const names = Array.from({ length: 50 }, (_, index) => `c${index}`);
     const hostOf = (name: string) => (Number(name.slice(1)) % 2 === 0 ? a : b);
     await inParallel(names, 8, (name) =>
-      hostOf(name).podmanBeside('run', '--detach', '--name', name, '--label', `number=${name}`, IMAGE),
+      hostOf(name).podmanBeside(
+        ...hostOf(name).runArguments(['--detach', '--name', name, '--label', `number=${name}`]),
+      ),
     );
     const endpoints = await lab.stored('WorkloadEndpoint');
     const numbers = endpoints.map(({ metadata }) => metadata.labels?.['number']);
@@ -264,9 +226,4 @@ describe('podman', () => {
 function pick(all: object): object {
   const { allocated, endpoints, handles, namespaces } = all as Record<string, unknown>;
   return { allocated, endpoints, handles, namespaces };
-}
-
-function removePolicies(): void {
-  lab.remove('globalnetworkpolicy', 'db-from-web');
-  lab.remove('networkpolicy', 'locked');
 }
