@@ -5,6 +5,7 @@ import type { BoltSource } from './bolt.ts';
 import { findBucket, findValue, listValues, openSnapshot } from './bolt.ts';
 import type { Entries, Shape } from './bolt-file.suite.ts';
 import { boltFile, entries } from './bolt-file.suite.ts';
+import { fnv64a } from './bolt-page.ts';
 
 const text = new TextDecoder();
 
@@ -109,6 +110,24 @@ describe('reading a bbolt file', () => {
     assert.match(lookUp(whole.subarray(0, 4 * 4096), ['ctr'], 'k') ?? '', /^damage: the file ends before page \d+$/);
   });
 
+  it('says so of a value that ends beyond its page', () => {
+    const bytes = boltFile(entries({ a: entries({ k: 'v' }) }), { inlineMax: 0 });
+    const firstElement = 4 * 4096 + 16;
+    new DataView(bytes.buffer).setUint32(firstElement + 12, 5000, true);
+    assert.equal(lookUp(bytes, ['a'], 'k'), 'damage: a key or value beyond its page');
+  });
+
+  // The vectors of draft-eastlake-fnv.
+  for (const [input, hash] of [
+    ['', 0xcbf29ce484222325n],
+    ['a', 0xaf63dc4c8601ec8cn],
+    ['foobar', 0x85944171f73967e8n],
+  ] as const) {
+    it(`hashes ${JSON.stringify(input)} as everybody does`, () => {
+      assert.equal(fnv64a(new TextEncoder().encode(input)), hash);
+    });
+  }
+
   it('ends where pages lead in a circle', () => {
     const bytes = boltFile(entries({ deep: entries(numbered(40)) }), { perPage: 2 });
     const pages = bytes.length / 4096;
@@ -121,6 +140,8 @@ describe('reading a bbolt file', () => {
       }
     }
     assert.match(lookUp(bytes, ['deep'], 'key1') ?? '', /^damage: a tree of more than 32 levels$/);
+    assert.match(listOf(bytes, ['deep'], 64).join(), /^damage: a bucket with more pages than values$/);
+    for (let page = 4; page < pages; page++) view.setUint16(page * 4096 + 10, 1, true);
     assert.match(listOf(bytes, ['deep'], 64).join(), /^damage: a bucket with more pages than values$/);
   });
 
