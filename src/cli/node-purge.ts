@@ -39,7 +39,7 @@ export function nodePurgeCommand(): Command {
     .option('--keep-store', "leave the node's endpoints, addresses and blocks in the store")
     .option('--keep-settings', 'leave kernel settings as they are; others may have come to need forwarding')
     .option('--config <file>', "the agent's configuration (default: /etc/muslin/muslin.yaml)")
-    .option('--root <dir>', 'look for installed files below another root directory', '/')
+    .option('--root <dir>', 'an image: remove what was installed below this directory, and nothing else', '/')
     .addOption(viewOption())
     .addHelpText('after', '\nExamples:\n  muslin node purge --plan\n  muslin node purge --yes')
     .action(async (flags: PurgeFlags, command: Command) => {

@@ -30,8 +30,6 @@ export interface Nft {
    * are left out unless asked for. Throws KernelError, with the code EPROTO where nft itself cannot read what is there.
    */
   listTable(table: string, counters?: 'counters'): unknown;
-  /** All tables, without what is in them. */
-  listTables(): unknown;
   /** The chains of all tables, without their rules. */
   listChains(): unknown;
   /** As `listTable`, of one chain, with its counters. Undefined: no such table or chain. */
@@ -153,7 +151,6 @@ function open(namespacePath: string | undefined, makeEngine: () => NftEngine): N
       run: (script) => change(script, 'apply'),
       check: (script) => change(script, 'check'),
       listTable: (table, counters) => list(`table ${table}`, table, counters === undefined ? 'list' : 'listCounters'),
-      listTables: () => list('tables', NO_TABLE, 'list'),
       listChains: () => list('chains', NO_TABLE, 'list'),
       listChain: (table, chain) => {
         assert(/^[A-Za-z][A-Za-z0-9/_.-]*$/.test(chain), `not a chain's name: ${chain}`);

@@ -7,7 +7,17 @@ import type { SetElement, SetElementsChange } from '../../net/set-element.ts';
 import { NO_EDITS } from '../../net/table-edit.ts';
 import { checkBears, messageOf } from './golden.suite.ts';
 import { encodeMessage, type NetlinkMessage, parseAttributes, parseMessages } from './message.ts';
-import { decodeGeneration, encodeGenerationGet, encodeTableBatch, isAboutTable, nextGeneration } from './nftables.ts';
+import {
+  decodeChain,
+  decodeGeneration,
+  decodeTable,
+  encodeChainsDump,
+  encodeGenerationGet,
+  encodeTableBatch,
+  encodeTablesDump,
+  isAboutTable,
+  nextGeneration,
+} from './nftables.ts';
 
 /** What nft 1.0.6 sends for `add element` in sets a4, n4, n6, p4, p6 of the table inet muslin, one transaction. */
 const NFT_ADDS =
@@ -164,8 +174,33 @@ describe('what the kernel tells', () => {
     test(`${what} is ${isOurs ? '' : 'not '}about the table`, () => assert.equal(isAboutTable(each, 'muslin'), isOurs));
   }
 
+  const IN_MUSLIN = '0b0001006d75736c696e0000 0800030000000001 0c0004000000000000000001';
+  const TABLE = message(0x0a00, `01000007 ${IN_MUSLIN} 0800020000000000`);
+  const BRIDGE = message(0x0a00, `07000007 ${IN_MUSLIN} 0800020000000000`);
+  const CHAIN = message(
+    0x0a03,
+    '01000007 0b0001006d75736c696e0000 0600030061000000 0c0002000000000000000001 0800060000000001',
+  );
+  const BASE = message(
+    0x0a03,
+    '0a000007 0b00010066696c7465720000 0c000300464f525741524400 0c0002000000000000000001 ' +
+      '14000400 0800010000000002 0800020000000000 0800050000000000 0b00070066696c7465720000 0800060000000000',
+  );
+
+  test('tables and chains have a family, a name and what uses them', () => {
+    assert.deepEqual(decodeTable(TABLE), { family: 'inet', name: 'muslin', uses: 1 });
+    assert.deepEqual(decodeChain(CHAIN), { family: 'inet', table: 'muslin', name: 'a', uses: 1, policy: undefined });
+    assert.deepEqual(decodeChain(BASE), { family: 'ip6', table: 'filter', name: 'FORWARD', uses: 0, policy: 'drop' });
+    assert.deepEqual([decodeTable(BRIDGE), decodeTable(CHAIN), decodeChain(TABLE)], [undefined, undefined, undefined]);
+    assert.deepEqual([encodeTablesDump().type, encodeChainsDump().type], [0x0a01, 0x0a04]);
+  });
+
   test('messages cut off, changed, and of others are no exceptions', () => {
     checkBears(decodeGeneration);
+    for (const decode of [decodeTable, decodeChain]) {
+      const bytes = [TABLE, CHAIN, BASE].map((each) => Buffer.from(encodeMessage(each, 0)).toString('hex'));
+      checkBears<unknown>(decode, bytes);
+    }
     checkBears((each) => (isAboutTable(each, 'muslin') ? each : undefined));
     const bytes = Buffer.from(encodeMessage({ type: 0x0a0f, flags: 0, body: GENERATION.body }, 0)).toString('hex');
     assert.ok(decodeGeneration(messageOf(bytes)) !== undefined);

@@ -8,13 +8,16 @@
  * Each transaction raises the ruleset's generation by one; the message of the new one is the last that the kernel sends
  * of it.
  *
+ * Tables and chains are read, for nft's own listings are slow, and some of its versions fall over rules of iptables.
+ *
  * Source: linux/netfilter/nf_tables.h, nf_tables_api.c; nft's src/segtree.c and libnftnl/udata.h for the open end.
- * Called by kernel/nft-edits.ts and kernel/nft-events.ts.
+ * Called by kernel/nft-edits.ts, kernel/nft-events.ts, kernel/nft-tables.ts.
  */
 import { byteAt } from '../../lib/bytes.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import { formatCidr } from '../../net/cidr.ts';
 import { formatIp } from '../../net/ip.ts';
+import type { NftChain, NftFamily, NftTable } from '../../net/nft-objects.ts';
 import type { SetElement } from '../../net/set-element.ts';
 import type { TableEdits } from '../../net/table-edit.ts';
 import {
@@ -49,11 +52,26 @@ import {
 
 const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;
+const NEW_TABLE = netfilterType(NFNL_SUBSYSTEM.nftables, 0);
+const GET_TABLE = netfilterType(NFNL_SUBSYSTEM.nftables, 1);
+const NEW_CHAIN = netfilterType(NFNL_SUBSYSTEM.nftables, 3);
+const GET_CHAIN = netfilterType(NFNL_SUBSYSTEM.nftables, 4);
 const NEW_SET_ELEMENT = netfilterType(NFNL_SUBSYSTEM.nftables, 12);
 const DELETE_SET_ELEMENT = netfilterType(NFNL_SUBSYSTEM.nftables, 14);
 const NEW_GENERATION = netfilterType(NFNL_SUBSYSTEM.nftables, 15);
 const GET_GENERATION = netfilterType(NFNL_SUBSYSTEM.nftables, 16);
 
+/** NFPROTO_*, of those that are looked at. */
+const FAMILIES: ReadonlyMap<number, NftFamily> = new Map([
+  [NFPROTO_INET, 'inet'],
+  [2, 'ip'],
+  [10, 'ip6'],
+]);
+
+const NFTA_TABLE = { name: 1, use: 3 } as const;
+const NFTA_CHAIN = { table: 1, name: 3, policy: 5, use: 6 } as const;
+/** NF_ACCEPT. */
+const ACCEPT = 1;
 const NFTA_SET_ELEM_LIST = { table: 1, set: 2, elements: 3 } as const;
 const NFTA_SET_ELEM = { key: 1, value: 2, flags: 3, userData: 6 } as const;
 /** In messages of tables, chains, rules, sets, elements, objects and flow tables alike. */
@@ -148,6 +166,45 @@ export function isAboutTable({ type, body }: NetlinkMessage, tableName: string):
   if (type >>> 8 !== NFNL_SUBSYSTEM.nftables || type === NEW_GENERATION || body.length < NFGENMSG_LENGTH) return false;
   if (byteAt(body, 0) !== NFPROTO_INET) return false;
   return textOf(parseAttributes(body, NFGENMSG_LENGTH)?.get(NFTA_TABLE_NAME)) === tableName;
+}
+
+/** Asks for all tables of all families. */
+export function encodeTablesDump(): NetlinkRequest {
+  return { type: GET_TABLE, flags: NLM_F.dump, body: nfgenmsg(0, 0).finish() };
+}
+
+/** Asks for the chains of all tables. */
+export function encodeChainsDump(): NetlinkRequest {
+  return { type: GET_CHAIN, flags: NLM_F.dump, body: nfgenmsg(0, 0).finish() };
+}
+
+/** A table of IP; undefined for all else and for what is malformed. */
+export function decodeTable({ type, body }: NetlinkMessage): NftTable | undefined {
+  if (type !== NEW_TABLE || body.length < NFGENMSG_LENGTH) return undefined;
+  const family = FAMILIES.get(byteAt(body, 0));
+  const attributes = parseAttributes(body, NFGENMSG_LENGTH);
+  const name = textOf(attributes?.get(NFTA_TABLE.name));
+  const uses = be32Of(attributes?.get(NFTA_TABLE.use));
+  return family === undefined || name === undefined || uses === undefined ? undefined : { family, name, uses };
+}
+
+/** A chain of such a table; undefined for all else and for what is malformed. */
+export function decodeChain({ type, body }: NetlinkMessage): NftChain | undefined {
+  if (type !== NEW_CHAIN || body.length < NFGENMSG_LENGTH) return undefined;
+  const family = FAMILIES.get(byteAt(body, 0));
+  const attributes = parseAttributes(body, NFGENMSG_LENGTH);
+  const table = textOf(attributes?.get(NFTA_CHAIN.table));
+  const name = textOf(attributes?.get(NFTA_CHAIN.name));
+  const uses = be32Of(attributes?.get(NFTA_CHAIN.use));
+  const policy = be32Of(attributes?.get(NFTA_CHAIN.policy));
+  if (family === undefined || table === undefined || name === undefined || uses === undefined) return undefined;
+  return {
+    family,
+    table,
+    name,
+    uses,
+    policy: policy === undefined ? undefined : policy === ACCEPT ? 'accept' : 'drop',
+  };
 }
 
 function encodeBatchLimit(type: number): NetlinkRequest {

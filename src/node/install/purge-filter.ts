@@ -7,18 +7,20 @@
 
 import { parseIpsetSave } from '../../felix/dataplane/iptables/ipset.ts';
 import { removalPlan } from '../../felix/dataplane/iptables/plan.ts';
-import { countForeignRules, parseSave } from '../../felix/dataplane/iptables/save.ts';
-import { ownIptablesChains, ownTables, sweepScript, tableRemoval } from '../../felix/dataplane/nftables/own-tables.ts';
+import { countForeignRules, isOwnChain, parseSave } from '../../felix/dataplane/iptables/save.ts';
+import { ownTables, sweepScript, tableRemoval } from '../../felix/dataplane/nftables/own-tables.ts';
 import type { Iptables } from '../../kernel/iptables.ts';
 import { openIptables } from '../../kernel/iptables.ts';
 import { KernelError } from '../../kernel/kernel.ts';
 import type { Nft } from '../../kernel/nft.ts';
 import { openNft } from '../../kernel/nft.ts';
+import { readNftChains, readNftTables } from '../../kernel/nft-tables.ts';
 import type { Family } from '../../net/ip.ts';
+import type { NftChain, NftFamily } from '../../net/nft-objects.ts';
 import type { OwnedObject, PurgePart } from './purge-part.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
-const NFT_FAMILIES: Readonly<Record<Family, string>> = { 4: 'ip', 6: 'ip6' };
+const NFT_FAMILIES: Readonly<Record<Family, NftFamily>> = { 4: 'ip', 6: 'ip6' };
 
 /** In this thread's network namespace. What the machine has no programs for, it has no rules of. */
 export function filterParts(): PurgePart[] {
@@ -27,32 +29,35 @@ export function filterParts(): PurgePart[] {
     return ifThere(() => openIptables({ namespacePath: undefined, variant, countForeignRules })) ?? [];
   });
   return [
-    ...(nft === undefined ? [] : [nftablesPart(nft)]),
-    ...variants.map((iptables) => iptablesPart(iptables, iptables.variant === 'nft' ? nft : undefined)),
+    nftablesPart(nft),
+    ...variants.map((iptables) => iptablesPart(iptables, nft)),
     ...variants.slice(0, 1).map(setsPart),
   ];
 }
 
-function nftablesPart(nft: Nft): PurgePart {
-  const tables = () => ownTables(nft.listTables());
+function nftablesPart(nft: Nft | undefined): PurgePart {
+  const tables = () => ownTables(readNftTables());
   return {
     list: () => tables().map((name) => ({ kind: 'nft table', name, detail: 'with all that is in it' })),
     remove: () => {
-      for (const table of tables()) for (const script of tableRemoval(table)) nft.run(script);
+      const names = tables();
+      if (names.length === 0) return;
+      const engine = nft ?? openNft(); // which says what is missing
+      for (const table of names) for (const script of tableRemoval(table)) engine.run(script);
     },
-    close: () => nft.close(),
+    close: () => nft?.close(),
   };
 }
 
 function iptablesPart(iptables: Iptables, nft: Nft | undefined): PurgePart {
   return {
-    list: () => FAMILIES.flatMap((family) => ownRules(iptables, family, nft)),
+    list: () => FAMILIES.flatMap((family) => ownRules(iptables, family)),
     remove: () => {
       for (const family of FAMILIES) {
-        const text = savedRules(iptables, family, nft);
+        const text = savedRules(iptables, family);
         const none = { 4: undefined, 6: undefined };
         iptables.run(removalPlan({ rules: { ...none, [family]: text }, sets: '' }).steps);
-        if (nft !== undefined && text !== undefined) sweep(nft, family, text);
+        if (iptables.variant === 'nft' && nft !== undefined && text !== undefined) sweep(nft, family, text);
       }
     },
     close: () => iptables.close(),
@@ -60,8 +65,8 @@ function iptablesPart(iptables: Iptables, nft: Nft | undefined): PurgePart {
 }
 
 /** A row for each chain of ours, and for each rule of ours in others' chains. */
-function ownRules(iptables: Iptables, family: Family, nft: Nft | undefined): OwnedObject[] {
-  const text = savedRules(iptables, family, nft);
+function ownRules(iptables: Iptables, family: Family): OwnedObject[] {
+  const text = savedRules(iptables, family);
   if (text === undefined) return [];
   return [...parseSave(text)].flatMap(([table, { chains, others }]) => {
     const place = `iptables-${iptables.variant} ${NFT_FAMILIES[family]} ${table}`;
@@ -78,26 +83,28 @@ function ownRules(iptables: Iptables, family: Family, nft: Nft | undefined): Own
 }
 
 /** Undefined where others have made a table that iptables cannot read, in which then nothing of ours can be. */
-function savedRules(iptables: Iptables, family: Family, nft: Nft | undefined): string | undefined {
+function savedRules(iptables: Iptables, family: Family): string | undefined {
   try {
     return iptables.save(family);
   } catch (error) {
-    if (!(error instanceof KernelError) || error.code !== 'EOPNOTSUPP' || nft === undefined) throw error;
-    const chains = ownIptablesChains(nft.listChains()).filter((name) => name.startsWith(`${NFT_FAMILIES[family]} `));
-    if (chains.length === 0) return undefined;
-    throw error;
+    if (!(error instanceof KernelError) || error.code !== 'EOPNOTSUPP') throw error;
+    const isOurs = (chain: NftChain) => chain.family === NFT_FAMILIES[family] && isOwnChain(chain.name);
+    if (readNftChains().some(isOurs)) throw error;
+    return undefined;
   }
 }
 
 /** Takes away what iptables' nft variant has made for us and leaves. That somebody has put a rule there meanwhile is as good. */
 function sweep(nft: Nft, family: Family, before: string): void {
-  for (const [table, { others }] of parseSave(before)) {
-    const touched = [...others].filter(([, rules]) => rules.some((rule) => rule !== undefined)).map(([name]) => name);
-    const name = `${NFT_FAMILIES[family]} ${table}`;
-    const listed = touched.length === 0 ? undefined : nft.listTable(name);
-    if (listed === undefined) continue;
+  const tables = new Map(
+    readNftTables().flatMap((table) => (table.family === NFT_FAMILIES[family] ? [[table.name, table]] : [])),
+  );
+  for (const [name, { others }] of parseSave(before)) {
+    const touched = [...others].filter(([, rules]) => rules.some((rule) => rule !== undefined)).map(([chain]) => chain);
+    const table = tables.get(name);
+    if (table === undefined) continue;
     try {
-      nft.run(sweepScript(name, new Set(touched), listed));
+      nft.run(sweepScript(table, new Set(touched), readNftChains()));
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== 'EBUSY') throw error;
     }

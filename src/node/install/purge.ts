@@ -29,9 +29,12 @@ import { openSystemd } from './systemd.ts';
 import { CONFIGURATION_PATH, UNIT_NAME } from './unit.ts';
 
 export interface PurgeOptions {
-  /** The folder that is "/" for the host's files. */
+  /** The folder that is "/" for the host's files. Another one is an image, of which there are files and nothing else. */
   readonly root: string;
-  /** The agent's configuration; undefined for the one that was installed, and defaults where there is none. */
+  /**
+   * The configuration of an agent of this machine, in this network namespace; undefined for the one that was installed, and defaults
+   * where there is none.
+   */
   readonly configuration: string | undefined;
   readonly keepStore: boolean;
   readonly keepSettings: boolean;
@@ -109,13 +112,17 @@ async function withParts<Result>(
 ): Promise<Result> {
   const { root } = options;
   const configuration = readConfiguration(options);
-  const { node, runDirectory } = configuration;
   const systemd = openSystemd(root);
+  const files = installedPart(root, () => readManifest(root), systemd);
+  if (root !== '/' && options.configuration === undefined) {
+    return work([runtimesPart(join(root, configuration.cniConfiguration ?? CONFLIST_PATH)), files], configuration.node);
+  }
   const kernel = openKernel();
+  const filters = filterParts();
   const store = options.keepStore ? undefined : await openNodeStore(configuration);
+  const { node, runDirectory } = configuration;
   // Read now, since both records go before the purge has ended.
   const recorded = options.keepSettings ? [] : recordedSettings(root, runDirectory);
-  const filters = filterParts();
   const parts: PurgePart[] = [
     runtimesPart(configuration.cniConfiguration ?? join(root, CONFLIST_PATH)),
     agentPart(runDirectory, systemd, options.stopAgent),
@@ -124,7 +131,7 @@ async function withParts<Result>(
     routesPart(kernel),
     settingsPart(kernel, recorded),
     ...(store === undefined ? [] : [patient(storePart(store, node), store.description)]),
-    installedPart(root, () => readManifest(root), systemd),
+    files,
     runDirectoryPart(runDirectory),
   ];
   try {

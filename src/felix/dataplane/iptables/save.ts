@@ -14,6 +14,10 @@ import { RULE_MARK } from './print.ts';
 /** All chains of ours begin with it, whatever version wrote them. */
 const CHAIN_PREFIX = 'cali-';
 
+export function isOwnChain(name: string): boolean {
+  return name.startsWith(CHAIN_PREFIX);
+}
+
 const TABLE_NAMES: ReadonlySet<string> = new Set(['raw', 'mangle', 'nat', 'filter'] satisfies TableName[]);
 
 /** A rule in somebody else's chain. */
@@ -39,7 +43,7 @@ export function parseSave(text: string): Map<TableName, SavedTable> {
   const tables = new Map<TableName, GrowingTable>();
   for (const { table, chain, rule } of entries(text)) {
     const { chains, others } = entryOf(tables, table, () => ({ chains: new Map(), others: new Map() }));
-    if (chain.startsWith(CHAIN_PREFIX)) {
+    if (isOwnChain(chain)) {
       const hashes = entryOf(chains, chain, () => []);
       if (rule !== undefined) hashes.push(hashOf(rule.text));
     } else {
@@ -96,7 +100,7 @@ export function usesOfSets(text: string, names: ReadonlySet<string>): SetUse[] {
   const uses: SetUse[] = [];
   const counts = new Map<string, number>();
   for (const { table, chain, rule } of entries(text)) {
-    if (rule === undefined || !chain.startsWith(CHAIN_PREFIX)) continue;
+    if (rule === undefined || !isOwnChain(chain)) continue;
     const number = (counts.get(`${table} ${chain}`) ?? 0) + 1;
     counts.set(`${table} ${chain}`, number);
     const named = [...rule.text.matchAll(/ --match-set (\S+) /g)].some(([, name = '']) => names.has(name));
@@ -109,7 +113,7 @@ export function usesOfSets(text: string, names: ReadonlySet<string>): SetUse[] {
 export function countForeignRules(text: string): number {
   let count = 0;
   for (const { table, chain, rule } of entries(text)) {
-    if (!TABLE_NAMES.has(table) || rule === undefined || chain.startsWith(CHAIN_PREFIX)) continue;
+    if (!TABLE_NAMES.has(table) || rule === undefined || isOwnChain(chain)) continue;
     if (ownRule(rule.text) === undefined) count++;
   }
   return count;
