@@ -199,7 +199,7 @@ describe('what the kernel tells', () => {
     checkBears(decodeGeneration);
     for (const decode of [decodeTable, decodeChain]) {
       const bytes = [TABLE, CHAIN, BASE].map((each) => Buffer.from(encodeMessage(each, 0)).toString('hex'));
-      checkBears<unknown>(decode, bytes);
+      checkBears(decode, bytes);
     }
     checkBears((each) => (isAboutTable(each, 'muslin') ? each : undefined));
     const bytes = Buffer.from(encodeMessage({ type: 0x0a0f, flags: 0, body: GENERATION.body }, 0)).toString('hex');
