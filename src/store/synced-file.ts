@@ -4,12 +4,14 @@
  * Whoever asks while a sync is running may have written after it began, so the next one is for all of these together. The file
  * is opened for syncing only. Errors are fs's.
  */
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, fdatasync, openSync } from 'node:fs';
+import { promisify } from 'node:util';
+
+const syncData = promisify(fdatasync);
 
 export class SyncedFile {
   readonly #path: string;
-  #file: Promise<FileHandle> | undefined;
+  #file: number | undefined;
   /** The sync that is running, and the one that follows it. */
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -19,7 +21,7 @@ export class SyncedFile {
   }
 
   /** Resolves when all that was in the file at the time of the call is safe. */
-  sync(): Promise<void> {
+  async sync(): Promise<void> {
     if (this.#running === undefined) return this.#begin();
     this.#next ??= this.#running.then(ignore, ignore).then(() => {
       this.#next = undefined;
@@ -31,20 +33,14 @@ export class SyncedFile {
   /** Waits for the syncs that were asked for. */
   async close(): Promise<void> {
     await (this.#next ?? this.#running)?.catch(ignore);
-    await (await this.#file?.catch(ignore))?.close();
+    if (this.#file !== undefined) closeSync(this.#file);
     this.#file = undefined;
   }
 
   #begin(): Promise<void> {
-    this.#file ??= open(this.#path, constants.O_RDONLY);
-    const file = this.#file;
-    const running = file
-      .then((handle) => handle.datasync())
-      .finally(() => {
-        if (this.#running === running) this.#running = undefined;
-      });
-    file.catch(() => {
-      this.#file = undefined; // to be tried again
+    this.#file ??= openSync(this.#path, 'r');
+    const running = syncData(this.#file).finally(() => {
+      if (this.#running === running) this.#running = undefined;
     });
     this.#running = running;
     return running;
