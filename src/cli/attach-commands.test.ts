@@ -164,6 +164,7 @@ test('a namespace, a process or a tap is what the agent is led to', async () => 
     answers(RESULT);
     assert.equal((await muslin('attach', '--name', 'web', ...words)).exitCode, ok);
     assert.equal(asked[0]?.environment.get('CNI_NETNS'), netns, words.join(' '));
+    assert.equal(asked[0]?.environment.get('CNI_NETNS_OVERRIDE'), tap && '1', words.join(' '));
     assert.equal(JSON.parse(asked[0]?.input ?? '').tap, tap, words.join(' '));
   }
 });
@@ -235,6 +236,7 @@ const REFUSALS: readonly [code: number, message: string, details: string, exitCo
   [999, '10.9.9.9 is in no enabled pool', 'address-outside-pools', failure, /^10.9.9.9 is in no enabled pool$/],
   [999, '/etc/hostname is not a network namespace', 'EINVAL', failure, /^\/etc\/hostname is not a network namespace$/],
   [999, 'network namespace /x: ENOENT', 'ENOENT', notFound, /^network namespace \/x/],
+  [8, 'CNI_NETNS: /x is the network namespace of', '', failure, /^\/x is the network namespace of$/],
   [11, 'the agent is not ready', '', unreachable, /^the agent is not ready; try again later$/],
 ];
 

@@ -96,14 +96,19 @@ export function delCall(options: AttachmentOptions): CniCall {
   return call;
 }
 
-function environmentOf(command: string, options: AttachmentOptions & { namespace?: string }, netns: string) {
-  const { name, interface: interfaceName, namespace } = options;
+function environmentOf(
+  command: string,
+  options: AttachmentOptions & { readonly namespace?: string; readonly tap?: boolean },
+  netns: string,
+) {
+  const { name, interface: interfaceName, namespace, tap } = options;
   return new Map([
     ['CNI_COMMAND', command],
     ['CNI_CONTAINERID', name],
     ['CNI_NETNS', netns],
     ['CNI_IFNAME', interfaceName],
     ['CNI_PATH', '/'], // there must be one; we call nobody
+    ...(tap === true ? [['CNI_NETNS_OVERRIDE', '1'] as const] : []), // libcni's word for: the agent's own is meant
     ...(namespace === undefined ? [] : [['CNI_ARGS', `K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name}`] as const]),
   ]);
 }

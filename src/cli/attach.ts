@@ -157,7 +157,8 @@ function exitCodeOf({ code, details }: CniRefusal): ExitCode {
   return EXIT_CODES[details] ?? EXIT_CODE.failure;
 }
 
-function refusalText({ message, code, details }: CniRefusal, options: AttachmentOptions): string {
+function refusalText({ message: given, code, details }: CniRefusal, options: AttachmentOptions): string {
+  const message = given.replace(/^CNI_NETNS: /, '');
   if (details === 'attached' || details === 'conflict')
     return `${options.name}: ${options.interface} is attached already; to detach it: muslin detach ${detachOptions(options)}`;
   if (details === 'exists') return `${message}; --interface would give it another one`;

@@ -27,17 +27,11 @@ export interface Wiring {
 
 /** The kernel of the container's namespace, in which the interface must not exist yet; undefined for a tap, which has none. */
 export function openContainer({ netns, interfaceName, configuration }: AddRequest): Kernel | undefined {
-  const isHost = sameNamespace(netns, OWN_NAMESPACE);
-  if (configuration.tap && isHost) return undefined;
+  if (configuration.tap && sameNamespace(netns, OWN_NAMESPACE)) return undefined;
   if (configuration.tap)
     throw new Refusal(
       CNI_ERROR.invalidEnvironment,
       `tap: a tap device is the host's: CNI_NETNS must be ${OWN_NAMESPACE}`,
-    );
-  if (isHost)
-    throw new Refusal(
-      CNI_ERROR.invalidEnvironment,
-      `${netns} is the host's own network namespace; a container has another one`,
     );
   const container = openKernel(netns);
   if (container.link(interfaceName) === undefined) return container;

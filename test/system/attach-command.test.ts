@@ -197,7 +197,11 @@ describe('muslin attach', () => {
 
   const REFUSED: readonly [words: readonly string[], code: number, says: RegExp][] = [
     [['--netns', '/etc/hostname'], 1, /^muslin: \/etc\/hostname is not a network namespace\n$/],
-    [['--netns', lab.namespace('host-a')], 1, /is the host's own network namespace; a container has another one\n$/],
+    [
+      ['--netns', lab.namespace('host-a')],
+      1,
+      /^muslin: \/.* is the network namespace of the muslin agent itself, and not a container's\n$/,
+    ],
     [['--netns', NETNS, '--ip', '10.9.9.9'], 1, /^muslin: .*10\.9\.9\.9 is in no enabled pool.*172\.17\.8\.0\/23/],
     [['--netns', NETNS, '--ip', '172.17.8.2'], conflict, /^muslin: .*172\.17\.8\.2/],
     [['--netns', NETNS, '--pool', 'nopool'], 1, /^muslin: .*nopool is no IPv4 pool/],
@@ -298,6 +302,7 @@ describe('muslin attach', () => {
         CONTAINERID: 'vm2',
         IFNAME: 'eth0',
         NETNS: '/proc/thread-self/ns/net',
+        NETNS_OVERRIDE: '1',
         PATH: '/',
       };
       const environment = new Map(Object.entries(values).map(([name, value]) => [`CNI_${name}`, value]));
