@@ -328,6 +328,11 @@ test('detaching says whether there was something, and returns when the agent has
   assert.ok(looks > 2);
   assert.equal(asked[0]?.environment.get('CNI_COMMAND'), 'DEL');
   assert.deepEqual(JSON.parse(asked[0]?.input ?? ''), { cniVersion: '1.1.0', name: 'muslin-attach', type: 'muslin' });
+  endpoints = () => [WEB];
+  answer = () => encodeAnswer(0, '');
+  const kept = await muslin('detach', '--name', 'web', '--network', 'backend');
+  assert.equal(kept.exitCode, conflict);
+  assert.match(kept.stderr, /^web: eth0 is still attached; if its network is not backend, write --network\. It is in/);
   endpoints = () => [];
   const again = await muslin('detach', '--name', 'web', '-o', 'json');
   assert.equal(again.exitCode, ok);

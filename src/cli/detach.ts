@@ -20,6 +20,7 @@ import {
 } from './attach.ts';
 import type { AttachmentOptions } from './attach-request.ts';
 import { delCall } from './attach-request.ts';
+import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { outputOf } from './output.ts';
 import { bareAddress } from './rule-owner.ts';
 
@@ -38,7 +39,7 @@ interface DetachmentView {
   readonly addresses: readonly string[];
 }
 
-/** The agent hears from the store of what it has removed itself within milliseconds; after this long it does not matter. */
+/** The agent hears of what it has removed itself within milliseconds; after this long it will not. */
 const FORGET_ATTEMPTS_MAX = 200;
 const FORGET_PAUSE_MS = 25;
 
@@ -57,7 +58,7 @@ export function detachCommand(): Command {
       const device = deviceOf({ containerId: name, interfaceName: options.interface });
       const found = await knownEndpoint(socket, device);
       await askAgentByCni(socket, options, call);
-      if (found !== undefined) await forgotten(socket, device);
+      if (found !== undefined && !(await isForgotten(socket, device))) throw stillAttached(options, found);
       const view: DetachmentView = {
         ...{ name, interface: options.interface, device, detached: found !== undefined },
         addresses: found?.addresses.map(bareAddress) ?? [],
@@ -70,11 +71,21 @@ async function knownEndpoint(socket: string, device: string): Promise<EndpointSu
   return (await askAgent(socket, endpointSummaries)).find((endpoint) => endpoint.device === device);
 }
 
-async function forgotten(socket: string, device: string): Promise<void> {
+async function isForgotten(socket: string, device: string): Promise<boolean> {
   for (let attempts = 0; attempts < FORGET_ATTEMPTS_MAX; attempts++) {
-    if ((await knownEndpoint(socket, device)) === undefined) return;
+    if ((await knownEndpoint(socket, device)) === undefined) return true;
     await pause(FORGET_PAUSE_MS);
   }
+  return false;
+}
+
+/** The agent leaves alone what another network has, as CNI wants it. */
+function stillAttached({ name, interface: interfaceName, network }: AttachmentOptions, found: EndpointSummary): Error {
+  return new CommandError(
+    EXIT_CODE.conflict,
+    `${name}: ${interfaceName} is still attached; if its network is not ${network}, write --network. ` +
+      `It is in the annotation cni.muslin.io/network of WorkloadEndpoint ${found.name}`,
+  );
 }
 
 function detachmentText({ name, interface: interfaceName, detached, addresses }: DetachmentView): string {

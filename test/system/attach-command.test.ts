@@ -98,7 +98,7 @@ exec systemd-nspawn --quiet --register=no --keep-unit --as-pid2 --console=pipe -
 const DENY = `apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata: { name: deny, namespace: machines }
-spec: { types: [Ingress], ingress: [] }
+spec: { selector: role == 'closed', types: [Ingress], ingress: [] }
 `;
 
 function pool(vxlanMode: string): string {
@@ -148,8 +148,12 @@ describe('muslin attach', () => {
     assert.equal(detach('web'), `web: eth0 is detached; ${addresses} free again\n`);
     assert.equal(await traces(), earlier);
     assert.equal(detach('web'), 'web: eth0 was not attached to this host; nothing is left of it\n');
-    assert.equal(attach('--name', 'web', '--netns', NETNS).name, 'web');
-    detach('web');
+    assert.equal(attach('--name', 'web', '--netns', NETNS, '--network', 'backend').network, 'backend');
+    const kept = muslin('detach', '--name', 'web');
+    assert.equal(kept.code, conflict);
+    assert.match(kept.stderr, /web: eth0 is still attached; if its network is not muslin-attach, write --network/);
+    assert.match(detach('web', '--network', 'backend'), /^web: eth0 is detached/);
+    assert.equal(await traces(), earlier);
   });
 
   it('connects the namespace of a process', async () => {
@@ -292,7 +296,17 @@ describe('muslin attach', () => {
   it('has policy in force for a virtual machine before attach returns, and CHECK knows its device', async () => {
     const earlier = await traces();
     apply('deny.yaml', DENY);
-    const view = attach('--name', 'vm2', '--tap', '-n', 'machines', '--mac', '02:00:00:00:00:07');
+    const view = attach(
+      '--name',
+      'vm2',
+      '--tap',
+      '-n',
+      'machines',
+      '--label',
+      'role=closed',
+      '--mac',
+      '02:00:00:00:00:07',
+    );
     assert.equal(view.mac, '02:00:00:00:00:07');
     const address = addressOf(view, 4);
     const machine = new FrameMachine(lab.namespace('host-a'), view.device, view.mac, [address]);
