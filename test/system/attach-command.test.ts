@@ -143,7 +143,6 @@ describe('muslin attach', () => {
 
     assert.equal(run('ip', ['netns', 'del', netns]).code, 0);
     await lab.eventually('the device has gone with its namespace', async () => !(await traces()).includes(view.device));
-    assert.equal(muslin('attach', '--name', 'web', '--netns', NETNS).code, conflict, 'its address is still held');
     const addresses = `${addressOf(view, 4)}, ${addressOf(view, 6)}`;
     assert.equal(detach('web'), `web: eth0 is detached; ${addresses} free again\n`);
     assert.equal(await traces(), earlier);
@@ -154,6 +153,19 @@ describe('muslin attach', () => {
     assert.match(kept.stderr, /web: eth0 is still attached; if its network is not muslin-attach, write --network/);
     assert.match(detach('web', '--network', 'backend'), /^web: eth0 is detached/);
     assert.equal(await traces(), earlier);
+  });
+
+  it('attaches a name anew whose device has gone', async () => {
+    const earlier = await traces();
+    assert.equal(run('ip', ['netns', 'add', SHORT_LIVED]).code, 0);
+    const { device } = attach('--name', 'web', '--netns', SHORT_LIVED);
+    assert.equal(run('ip', ['netns', 'del', SHORT_LIVED]).code, 0);
+    await lab.eventually('the device has gone with its namespace', async () => !(await traces()).includes(device));
+    const again = attach('--name', 'web', '--netns', NETNS);
+    assert.equal(again.device, device);
+    assert.ok(await ping('b1', addressOf(again, 4)));
+    detach('web');
+    assert.equal(await traces(), earlier, 'the address of the first one is free, too');
   });
 
   it('connects the namespace of a process', async () => {
