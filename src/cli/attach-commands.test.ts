@@ -183,7 +183,7 @@ const MISTAKES: readonly [words: readonly string[], exitCode: number, message: R
       [['detach', '--name', name], usage, /^--name: ".*" is malformed/],
     ],
   ),
-  [[...WEB_AT, '--interface', 'a/b'], usage, /^--interface: "a\/b" cannot name an interface: 1 to 15 bytes/],
+  [[...WEB_AT, '--interface', 'a/b'], usage, /^--interface: "a\/b" cannot name an interface: 1 to 15 /],
   [['detach', '--name', 'web', '--interface', 'a b'], usage, /^--interface: "a b" cannot name an interface/],
   [[...WEB_AT, '--network', 'a b'], usage, /^--network: "a b", which is malformed/],
   [[...WEB_AT, '--namespace', 'Shop'], usage, /^--namespace: "Shop" is no namespace; lower-case letters/],
