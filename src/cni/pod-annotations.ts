@@ -18,6 +18,7 @@ import type { Mac } from '../net/mac.ts';
 import { CNI_ERROR } from './cni-error.ts';
 import type { JsonObject, Labels, Report } from './fields.ts';
 import { quote, readAddresses, readIps, readLabels, readList, readMac, readPools, readPrefixes } from './fields.ts';
+import { parseJson } from './parse-json.ts';
 
 /** The key of runtimeConfig under which containerd hands them on. */
 export const POD_ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
@@ -46,7 +47,7 @@ export function readPodAnnotations(value: unknown, report: Report): PodAnnotatio
   const code = CNI_ERROR.invalidConfiguration;
   const place = (name: string): string => `annotation ${CALICO}${name}`;
   const list = (name: string, what: string): readonly unknown[] => {
-    return readList(parseJson(annotations, `${CALICO}${name}`, report), place(name), what, report);
+    return readList(readJson(annotations, `${CALICO}${name}`, report), place(name), what, report);
   };
   return {
     addresses: readAddresses(list('ipAddrs', 'addresses'), place('ipAddrs'), code, report),
@@ -57,7 +58,7 @@ export function readPodAnnotations(value: unknown, report: Report): PodAnnotatio
     mac: readMac(annotations[`${CALICO}hwAddr`], place('hwAddr'), code, report),
     floatingAddresses: readIps(list('floatingIPs', 'addresses'), place('floatingIPs'), code, report),
     allowedSources: readPrefixes(list('allowedSourcePrefixes', 'prefixes'), place('allowedSourcePrefixes'), report),
-    labels: readLabels(parseJson(annotations, LABELS, report), `annotation ${LABELS}`, report),
+    labels: readLabels(readJson(annotations, LABELS, report), `annotation ${LABELS}`, report),
     passedOn: Object.fromEntries(PASSED_ON.flatMap((name) => pairOf(name, annotations[name]))),
   };
 }
@@ -79,12 +80,11 @@ function hasOnlyTexts(object: JsonObject): object is Texts {
 }
 
 /** The value that an annotation's text is JSON of; undefined where there is none. */
-function parseJson(annotations: Texts, name: string, report: Report): unknown {
+function readJson(annotations: Texts, name: string, report: Report): unknown {
   const text = annotations[name];
   if (text === undefined || text === '') return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return report(CNI_ERROR.invalidConfiguration, `annotation ${name}: ${quote(text)} is not JSON`);
-  }
+  const parsed = parseJson(text);
+  if (parsed.ok) return parsed.value;
+  const reason = parsed.reason.slice(0, 200);
+  return report(CNI_ERROR.invalidConfiguration, `annotation ${name}: ${quote(text)} is not JSON: ${reason}`);
 }

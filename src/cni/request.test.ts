@@ -1,10 +1,12 @@
 /** Calls as runtimes make them, good and bad: environment and configuration rows against the request or the error's code. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { formatCidr } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
-import { encodeError, encodeVersions } from './cni-error.ts';
+import { CNI_VERSIONS, encodeError, encodeVersions } from './cni-error.ts';
 import { type CniRequest, parseRequest, type RequestResult } from './request.ts';
+import { encodeResult } from './result.ts';
 
 type Variables = Readonly<Record<string, string | undefined>>;
 type Document = Readonly<Record<string, unknown>>;
@@ -49,7 +51,7 @@ function annotated(annotations: unknown, more: Document = {}): Document {
 }
 
 const BAD_ANNOTATIONS: readonly [name: string, text: string, message: RegExp][] = [
-  ['cni.projectcalico.org/ipAddrs', '10.1.0.7', /^annotation cni.projectcalico.org\/ipAddrs: "10.1.0.7" is not JSON$/],
+  ['cni.projectcalico.org/ipAddrs', '10.1.0.7', /^annotation cni.projectcalico.org\/ipAddrs: "10.1.0.7" is not JSON: /],
   [
     'cni.projectcalico.org/ipAddrs',
     '"10.1.0.7"',
@@ -520,4 +522,65 @@ test('VERSION is answered with every version that is spoken', () => {
     supportedVersions: ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'],
   };
   assert.deepEqual(JSON.parse(encodeVersions()), expected);
+});
+
+/** Values of every shape, deep ones too, where a call has its own. */
+const PLACES: readonly ((value: unknown) => Document)[] = [
+  ...['name', 'cniVersion', 'mtu', 'ipam', 'labels', 'args', 'dns', 'runtimeConfig', 'prevResult'].map(
+    (key) => (value: unknown) => ({ [key]: value }),
+  ),
+  (value) => ({ args: { cni: value } }),
+  (value) => ({ args: { cni: { labels: [value], ips: value, mac: value } } }),
+  (value) => ({ ipam: { ipv4_pools: value, assign_ipv6: value } }),
+  (value) => ({ runtimeConfig: { ips: value, mac: value, portMappings: value } }),
+  (value) => annotated(value),
+  (value) => annotated({ 'cni.projectcalico.org/ipAddrs': JSON.stringify(value), 'cni.muslin.io/labels': value }),
+  (value) => ({ prevResult: { interfaces: [value], ips: [value], routes: [value], dns: value } }),
+  (value) => ({ prevResult: { ip4: { ip: '10.1.0.7/32', routes: value }, ip6: value } }),
+  (value) => ({ 'cni.dev/valid-attachments': value }),
+];
+
+test('a call is answered whatever its values are, and its result can be printed', () => {
+  const values = fc.anything({ maxDepth: 4, withNullPrototype: false });
+  fc.assert(
+    fc.property(
+      values,
+      fc.nat(PLACES.length - 1),
+      fc.constantFrom('ADD', 'CHECK', 'DEL', 'GC', 'STATUS'),
+      (value, place, command) => {
+        const document = { ...V110, ...PLACES[place]?.(jsonOf(value)) };
+        const result = call(command, {}, document);
+        if (!result.ok) assert.ok(result.error.message.length <= 1000);
+        else if (result.request.command === 'ADD') {
+          const nothing = { interfaces: [], addresses: [], routes: [] };
+          const surroundings = { previous: result.request.previous, dns: result.request.configuration.dns };
+          for (const version of CNI_VERSIONS) JSON.parse(encodeResult(version, nothing, surroundings));
+        }
+      },
+    ),
+    { numRuns: 3000 },
+  );
+});
+
+/** A value as it would come out of JSON. */
+function jsonOf(value: unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(value) ?? 'null');
+  } catch {
+    return null; // a number too large for JSON, for one
+  }
+}
+
+test('what is nested beyond all bounds is no JSON to us, wherever it is', () => {
+  const deep = '['.repeat(200_000) + ']'.repeat(200_000);
+  for (const input of [
+    `{"cniVersion":"1.0.0","name":${deep}}`,
+    `{"cniVersion":${deep}}`,
+    `{"cniVersion":"1.0.0","name":"net","prevResult":{"interfaces":[{"x":${deep}}]}}`,
+    JSON.stringify({ ...DOCUMENT, ...annotated({ 'cni.projectcalico.org/ipAddrs': deep }) }),
+    JSON.stringify({ ...DOCUMENT, ...annotated({ 'cni.muslin.io/labels': `{"a":${deep}}` }) }),
+  ]) {
+    const result = call('ADD', {}, input);
+    assert.match(result.ok ? '' : result.error.message, /is not JSON: nested more than 64 deep$/);
+  }
 });

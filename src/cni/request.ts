@@ -18,6 +18,7 @@ import { quote, readAddresses, readMac } from './fields.ts';
 import type { RequestFrame } from './frame.ts';
 import type { NetworkConfiguration } from './network-configuration.ts';
 import { readNetworkConfiguration } from './network-configuration.ts';
+import { parseJson } from './parse-json.ts';
 import type { PreviousResult } from './previous-result.ts';
 import { addressesOn, hasContainerInterface, readPreviousResult } from './previous-result.ts';
 
@@ -136,14 +137,12 @@ function readCommand(environment: RequestFrame['environment'], report: Report): 
 }
 
 function readDocument(input: string, report: Report): JsonObject | undefined {
-  let document: unknown;
-  try {
-    document = JSON.parse(input);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return report(CNI_ERROR.decodingFailure, `the network configuration on stdin is not JSON: ${reason.slice(0, 200)}`);
+  const parsed = parseJson(input);
+  if (!parsed.ok) {
+    const reason = parsed.reason.slice(0, 200);
+    return report(CNI_ERROR.decodingFailure, `the network configuration on stdin is not JSON: ${reason}`);
   }
-  if (isJsonObject(document)) return document;
+  if (isJsonObject(parsed.value)) return parsed.value;
   return report(CNI_ERROR.decodingFailure, 'the network configuration on stdin is not a JSON object');
 }
 

@@ -100,7 +100,7 @@ test('a caller that stays after its answer is closed, whatever the answer was', 
   );
 });
 
-test('callers that send nothing make room for one that does, the oldest first', async () => {
+test('callers that send nothing make room for one that does, the oldest first', { timeout: 60_000 }, async () => {
   const calls: string[] = [];
   await withServer(
     async (request) => {
@@ -122,7 +122,7 @@ test('callers that send nothing make room for one that does, the oldest first', 
   );
 });
 
-test('calls beyond what can be worked on are told to come again', async () => {
+test('calls beyond what can be worked on are told to come again', { timeout: 60_000 }, async () => {
   const held: (() => void)[] = [];
   let isHolding = true;
   await withServer(

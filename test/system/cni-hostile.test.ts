@@ -119,6 +119,12 @@ const ROWS: readonly Row[] = [
     says: /not JSON/,
   },
   {
+    name: 'a call that is nested without end',
+    bytes: frame(`CNI_COMMAND=DEL\0CNI_CONTAINERID=a\0CNI_IFNAME=b\0CNI_PATH=c\0\0{"name":${'['.repeat(500_000)}`),
+    code: 6,
+    says: /nested more than 64 deep/,
+  },
+  {
     name: 'a call in broken UTF-8',
     bytes: frame(Buffer.concat([Buffer.from('CNI_COMMAND='), Buffer.from([0xff, 0xfe, 0, 0])])),
     code: 4,
