@@ -114,7 +114,10 @@ describe('networks of a container', () => {
     const both = attachment();
     addressesOf(await RED.add(both));
     const refused = await BLUE.add(both);
-    assert.match(messageOf('failure' in refused ? refused.failure : undefined), /^999: eth0 exists already in /);
+    assert.match(
+      messageOf('failure' in refused ? refused.failure : undefined),
+      /^999: networks-1: eth0 is attached already, by device cali/,
+    );
     assert.equal(await BLUE.remove(both), undefined, 'as a runtime cleans up');
     assert.equal(await RED.check(both), undefined);
     assert.equal(endpoints().length, 1);
