@@ -146,11 +146,11 @@ async function respond(frame: RequestFrame, work: Work, log: Log): Promise<{ exi
   return { exitCode: 0, output: encodeResult(version, outcome.result, surroundings) };
 }
 
-/** A container in the namespace that the hosts' ends are in would have both ends of its wire in it. */
+/** A container in the namespace that the hosts' ends are in would have both ends of its wire in it; a tap has but one. */
 function ownNamespaceError(request: CniWork): CniError | undefined {
   if (request.command !== 'ADD' && request.command !== 'CHECK') return undefined;
-  if (request.mayBeOwnNamespace || !isOwnNamespace(request.netns)) return undefined;
-  const message = `CNI_NETNS: ${request.netns} is the network namespace of the muslin agent itself, and not a container's`;
+  if (request.mayBeOwnNamespace || request.configuration.tap || !isOwnNamespace(request.netns)) return undefined;
+  const message = `CNI_NETNS: ${request.netns} is the host's own network namespace; a container has another one`;
   return { code: CNI_ERROR.invalidNamespace, message, details: '' };
 }
 
