@@ -23,6 +23,7 @@ const SANDBOX_IMAGE = 'localhost/sandbox:1';
 export class ContainerdHost {
   readonly host: RuntimeHost;
   #daemon: ChildProcess | undefined;
+  #execs = 0;
 
   constructor(lab: RuntimeLab, name: string, options: { readonly ownProcesses: boolean }) {
     this.host = new RuntimeHost(lab, name, options);
@@ -126,25 +127,37 @@ export class ContainerdHost {
   }
 
   address(id: string): string {
-    const text = this.exec(id, 'ip', '-o', '-4', 'address', 'show', 'eth0');
+    const text = this.inside(id, 'ip', '-o', '-4', 'address', 'show', 'eth0');
     const [, address] = /inet ([0-9.]+)\/32 /.exec(text) ?? [];
     assert.ok(address !== undefined, text);
     return address;
   }
 
-  exec(id: string, ...command: string[]): string {
-    return this.ctr('task', 'exec', '--exec-id', this.#execId(), id, ...command);
+  /**
+   * Runs a program of the machine in a container's network namespace. Of what `ctr task exec` runs only the exit code is certain: ctr
+   * may end before it has copied the output. Only without a process namespace, where ctr's numbers are the machine's.
+   */
+  inside(id: string, ...command: string[]): string {
+    const tasks = this.ctr('task', 'list');
+    const [, pid] = new RegExp(`^${id} +(\\d+) +RUNNING`, 'm').exec(tasks) ?? [];
+    assert.ok(pid !== undefined, `${id} does not run:\n${tasks}`);
+    const outcome = run('nsenter', [`--net=/proc/${pid}/ns/net`, ...command]);
+    assert.equal(outcome.code, 0, outcome.stderr);
+    return outcome.stdout;
+  }
+
+  /** Whether a container reaches an address. */
+  reaches(id: string, address: string): boolean {
+    return this.#execCode(id, 'ping', '-c', '1', '-W', '10', address) === 0;
   }
 
   /** Whether a container gets the web page at an address; the time is what to wait for it. */
   gets(id: string, address: string, seconds = 10): boolean {
-    const command = ['sh', '-c', fetchCommand(address, 80, seconds)];
-    return this.tryCtr('task', 'exec', '--exec-id', this.#execId(), id, ...command).code === 0;
+    return this.#execCode(id, 'sh', '-c', fetchCommand(address, 80, seconds)) === 0;
   }
 
-  #execs = 0;
-  #execId(): string {
-    return `exec${this.#execs++}`;
+  #execCode(id: string, ...command: string[]): number {
+    return this.tryCtr('task', 'exec', '--exec-id', `exec${this.#execs++}`, id, ...command).code;
   }
 
   /** Removes all containers of a namespace of containerd. */

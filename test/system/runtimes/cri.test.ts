@@ -23,12 +23,19 @@ function client(host: string): CriClient {
   return found;
 }
 
-const running: { readonly host: string; readonly id: string }[] = [];
+/** The sandboxes that are there, with their hosts. */
+const sandboxes = new Map<string, string>();
 
 async function start(host: string, pod: Pod): Promise<Sandbox> {
   const sandbox = await client(host).run(pod);
-  running.push({ host, id: sandbox.id });
+  sandboxes.set(sandbox.id, host);
   return sandbox;
+}
+
+async function remove(id: string): Promise<void> {
+  const host = sandboxes.get(id) ?? '';
+  await client(host).remove(id);
+  sandboxes.delete(id);
 }
 
 /** Whether a pod gets the web page at an address. */
@@ -52,9 +59,9 @@ describe("containerd's CRI", () => {
   });
   afterEach(async (context) => {
     lab.dumpAfterFailure(context);
-    for (const { host, id } of running.splice(0)) {
+    for (const [id, host] of sandboxes) {
       await client(host).stop(id);
-      await client(host).remove(id);
+      await remove(id);
     }
   });
 
@@ -79,13 +86,13 @@ describe("containerd's CRI", () => {
 
   it('detaches at the first DEL, and has nothing against the second', async () => {
     const earlier = await lab.traces('host-a', 'host-b');
-    const { id } = await client('host-a').run({ namespace: 'shop', name: 'web' });
+    const { id } = await start('host-a', { namespace: 'shop', name: 'web' });
     await client('host-a').stop(id);
     await lab.eventually('all is as before', async () => {
       assert.deepEqual(await lab.traces('host-a', 'host-b'), earlier);
       return true;
     });
-    await client('host-a').remove(id);
+    await remove(id);
   });
 
   it('runs and removes 30 pods in parallel, of which nothing is left', async () => {
@@ -96,12 +103,12 @@ describe("containerd's CRI", () => {
     }));
     const made: { host: string; sandbox: Sandbox }[] = [];
     await inParallel(pods, 8, async ({ host, name }) => {
-      made.push({ host, sandbox: await client(host).run({ namespace: 'shop', name }) });
+      made.push({ host, sandbox: await start(host, { namespace: 'shop', name }) });
     });
     assert.equal(new Set(made.map(({ sandbox }) => sandbox.address)).size, 30);
     await inParallel(made, 8, async ({ host, sandbox }) => {
       await client(host).stop(sandbox.id);
-      await client(host).remove(sandbox.id);
+      await remove(sandbox.id);
     });
     await lab.eventually('all is as before', async () => {
       assert.deepEqual(await lab.traces('host-a', 'host-b'), earlier);

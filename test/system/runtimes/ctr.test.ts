@@ -49,10 +49,10 @@ describe('ctr', () => {
 
   it('has containers that reach each other across hosts by plain routes', () => {
     const [to, from] = [a.serve('a1'), b.serve('b1')];
-    b.exec('b1', 'ping', '-c', '1', '-W', '10', to);
+    assert.ok(b.reaches('b1', to));
     assert.ok(b.gets('b1', to));
     assert.ok(a.gets('a1', from));
-    const inside = a.exec('a1', 'ip', 'route').split('\n');
+    const inside = a.inside('a1', 'ip', 'route').trim().split('\n');
     assert.deepEqual(
       inside.map((line) => line.trim()),
       ['default via 169.254.1.1 dev eth0', '169.254.1.1 dev eth0 scope link'],
@@ -108,17 +108,12 @@ describe('ctr', () => {
   it('runs 50 containers in parallel, of which nothing is left', async () => {
     const earlier = await lab.traces('host-a', 'host-b');
     const names = Array.from({ length: 50 }, (_, index) => `c${index}`);
-    const addresses: string[] = [];
+    const command = ['sh', '-c', "ip -o -4 address show eth0 | grep -E 'inet 172.17.[89].[0-9]+/32 '"];
     await inParallel(names, 8, async (name) => {
       const host = Number(name.slice(1)) % 2 === 0 ? a : b;
-      const outcome = await host.ctrBeside(
-        ...host.runArguments(name, ['--rm'], ['ip', '-o', '-4', 'address', 'show', 'eth0']),
-      );
+      const outcome = await host.ctrBeside(...host.runArguments(name, ['--rm'], command));
       assert.equal(outcome.code, 0, outcome.stderr);
-      addresses.push(/inet (\S+)/.exec(outcome.stdout)?.[1] ?? '');
     });
-    assert.equal(addresses.length, 50);
-    for (const address of addresses) assert.match(address, /^172\.17\.[89]\.\d+\/32$/);
     await lab.eventually('all is as before', async () => {
       assert.deepEqual(await lab.traces('host-a', 'host-b'), earlier);
       return true;

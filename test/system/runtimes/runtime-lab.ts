@@ -121,8 +121,9 @@ spec:
 
 /** A shell command for busybox that prints the web page at an address; it fails when there is none within some seconds. */
 export function fetchCommand(address: string, port = 80, seconds = 10): string {
-  // Its wget looks names up, for which a static program loads libraries that may not fit; its nc takes addresses as they are.
-  return `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | busybox nc -w ${seconds} ${address} ${port} | tail -n 1 | grep hello`;
+  // Its wget looks names up, for which a static program loads libraries that may not fit; its nc takes addresses as they are,
+  // and would wait for ever for what accepts and says nothing.
+  return `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | busybox timeout ${seconds} busybox nc ${address} ${port} | tail -n 1 | grep hello`;
 }
 
 /** Runs `work` for each item, some at a time. */
