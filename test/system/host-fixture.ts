@@ -46,7 +46,8 @@ export class TestHost {
   readonly configuration = join(this.directory, 'muslin.yaml');
   readonly #name: string;
   readonly #namespaces: string[] = [];
-  readonly #children: ChildProcess[] = [];
+  /** With when each has ended and all that it wrote has been read. */
+  readonly #children = new Map<ChildProcess, Promise<number | null>>();
   #containers = 0;
 
   constructor(name: string) {
@@ -72,11 +73,19 @@ export class TestHost {
       ip link set up0 addrgenmode none; ip addr add ${UPLINK_ADDRESS}/24 dev up0; ip addr add fd77::1/64 dev up0 nodad; ip link set up0 up
       ip netns exec ${this.#name}-p sh -c 'ip addr add ${PEER_ADDRESS}/24 dev up0; ip link set up0 up'
       ip route add default via ${PEER_ADDRESS}`);
+    this.settle('up0');
+  }
+
+  /** Waits until the kernel has noticed that a device that is up has a carrier, and made what it makes then. */
+  settle(device: string): void {
+    const isUp = `ip -o link show ${device} | grep -q 'state UP'`;
+    const hasRoute = `ip -6 route show table local | grep -q 'ff00::/8 dev ${device} '`;
+    this.inside(`until ${isUp} && ${hasRoute}; do :; done`);
   }
 
   /** Ends and removes everything. */
   remove(): void {
-    for (const child of this.#children) child.kill('SIGKILL');
+    for (const child of this.#children.keys()) child.kill('SIGKILL');
     for (const name of this.#namespaces) run('ip', ['netns', 'del', name]);
     rmSync(this.directory, { recursive: true, force: true });
   }
@@ -121,8 +130,15 @@ export class TestHost {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
-    this.#children.push(child);
+    this.#children.set(child, new Promise((resolve) => child.once('close', resolve)));
     return child;
+  }
+
+  /** Resolves with the exit code once the program has ended, and all that it wrote has been read. */
+  ended(child: ChildProcess): Promise<number | null> {
+    const closed = this.#children.get(child);
+    assert.ok(closed !== undefined, 'a program that was started here');
+    return closed;
   }
 
   /** Starts the agent, by way of `wrapper`, and gives it once its log has said `line`. */
@@ -181,11 +197,4 @@ export class TestHost {
     assert.equal(run('ip', ['netns', 'add', name]).code, 0);
     this.#namespaces.push(name);
   }
-}
-
-/** Resolves with the exit code when the process has ended. */
-export function ended(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child.exitCode);
-  child.removeAllListeners('exit');
-  return new Promise((resolve) => child.once('exit', resolve));
 }

@@ -23,7 +23,7 @@ import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { digestOf, manifestText, parseManifest } from '../../src/node/install/manifest.ts';
 import { CAPABILITIES } from '../../src/node/install/unit.ts';
 import { NotifyListener } from '../../src/node/notify-listener.suite.ts';
-import { ended, NODE, PLUGIN, TestHost } from './host-fixture.ts';
+import { NODE, PLUGIN, TestHost } from './host-fixture.ts';
 import { MUSLIN, type Outcome, run } from './two-hosts-fixture.ts';
 
 const UNIT = 'etc/systemd/system/muslin.service';
@@ -320,7 +320,7 @@ spec: { nftablesMode: ${mode}, iptablesBackend: ${backend} }
       host.attach();
       assert.equal(statSync(host.conflist).ino, before, 'the network on offer is the same file');
       process.kill(Number(pid()), 'SIGTERM');
-      assert.equal(await ended(agent), 0);
+      assert.equal(await host.ended(agent), 0);
     });
   }
 });

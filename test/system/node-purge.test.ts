@@ -6,10 +6,10 @@
  * line by line. What the host itself sends goes on all the while.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { ended, NODE, PEER_ADDRESS, TestHost } from './host-fixture.ts';
+import { NODE, PEER_ADDRESS, TestHost } from './host-fixture.ts';
 
 /** What others have on the host; each bears a name, a comment or a place that resembles ours. */
 const FOREIGN = `
@@ -102,6 +102,7 @@ for (const { backend, killed, kinds } of ROWS) {
 
     it('lists what is ours and nothing else', async () => {
       host.inside(FOREIGN);
+      for (const device of ['xcali0', 'xcali1']) host.settle(device);
       before = host.dump();
       host.apply(resources(backend));
       const agent = await host.startAgent({});
@@ -113,7 +114,7 @@ for (const { backend, killed, kinds } of ROWS) {
       host.inside(`nft add table inet muslin-cuts '{ flags dormant; }'`);
       if (killed) {
         process.kill(Number(readFileSync(join(host.runDirectory, 'agent.pid'), 'utf8')), 'SIGKILL');
-        await ended(agent);
+        await host.ended(agent);
       }
       const outcome = host.purge('--plan', '-o', 'json');
       assert.equal(outcome.code, 0, outcome.stderr);
@@ -172,7 +173,7 @@ for (const { backend, killed, kinds } of ROWS) {
       assert.equal(outcome.code, 0, outcome.stdout + outcome.stderr);
       assert.match(outcome.stdout, /nothing of muslin is left\n$/);
       ping.kill('SIGINT');
-      await ended(ping);
+      await host.ended(ping);
       const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(pings) ?? [];
       assert.ok(Number(sent) - Number(received) <= 1, `the one on its way may be missing:\n${pings.slice(-500)}`);
       assert.deepEqual(host.dump(), before);
@@ -193,7 +194,8 @@ for (const { backend, killed, kinds } of ROWS) {
     it('has nothing to do the second time', () => {
       const outcome = host.purge('--yes');
       assert.deepEqual([outcome.code, outcome.stdout, outcome.stderr], [0, 'nothing of muslin is here\n', '']);
-      assert.ok(!existsSync(host.conflist) && !existsSync(host.runDirectory));
+      assert.ok(!existsSync(host.runDirectory));
+      assert.deepEqual(readdirSync(dirname(host.conflist)), []);
     });
   });
 }
