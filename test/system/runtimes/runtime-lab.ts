@@ -5,7 +5,7 @@
  * leaves behind where it was not removed as a whole. Used by the tests beside it.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
@@ -19,13 +19,27 @@ export const PLUGIN_DIRECTORY = fileURLToPath(new URL('../../../build/cni', impo
 /** Where Debian has the other plugins. */
 export const DEBIAN_PLUGIN_DIRECTORY = '/usr/lib/cni';
 export const NETWORK = 'muslin';
+const HOST_NAMES = ['host-a', 'host-b'];
 
 /** The two hosts of the README, with agents and BGP, and no workloads: the runtimes bring them. */
 export class RuntimeLab extends TestLab {
+  #untouched: object = {};
+
   constructor() {
     super('two-hosts');
     const { workloads: _workloads, checks: _checks, ...topology } = parse(readFileSync(this.file, 'utf8'));
     writeFileSync(this.file, stringify(topology));
+  }
+
+  /** Brings the lab up, until the hosts have learnt each other's routes. */
+  async start(): Promise<void> {
+    this.up();
+    for (const host of HOST_NAMES) {
+      await this.eventually(`${host} has a route to the other`, () =>
+        this.routes(host).some((line) => / via /.test(line)),
+      );
+    }
+    this.#untouched = await this.#traces();
   }
 
   get #store(): string {
@@ -52,22 +66,33 @@ export class RuntimeLab extends TestLab {
     return endpoint;
   }
 
-  /** All that a container leaves where it was not removed: of the store, of a host's kernel, of /run/netns. */
-  async traces(...hosts: string[]): Promise<Readonly<Record<string, unknown>>> {
+  /** What the store has of containers. */
+  async inStore(): Promise<object> {
     const blocks = await this.stored('IPAMBlock');
-    const kernels = hosts.map((host) => ({
-      devices: this.inside(host, 'ip', '-br', 'link').replaceAll(/ +$/gm, ''),
-      routes: this.routes(host),
-      rules: this.rules(host),
-    }));
     return {
       endpoints: (await this.stored('WorkloadEndpoint')).map(({ metadata }) => metadata.name),
       handles: (await this.stored('IPAMHandle')).map(({ metadata }) => metadata.name),
       // A block remembers in which order its addresses were freed; who has which is what counts.
       allocated: blocks.map(({ spec }) => spec.allocations.flatMap((owner, index) => (owner === null ? [] : [index]))),
-      namespaces: readdirSync('/run/netns').filter((name) => /^(netns|cni)-/.test(name)),
-      kernels,
     };
+  }
+
+  /** Waits until store and kernels have no more of containers than before the first one. */
+  async nothingLeft(): Promise<void> {
+    await this.eventually('nothing is left of containers', async () => {
+      assert.deepEqual(await this.#traces(), this.#untouched);
+      return true;
+    });
+  }
+
+  /** Other tables of the packet filter are not ours: the port mapping plugin keeps its chains once it has made them. */
+  async #traces(): Promise<object> {
+    const kernels = HOST_NAMES.map((host) => ({
+      devices: this.inside(host, 'ip', '-br', 'link').replaceAll(/ +$/gm, ''),
+      routes: this.routes(host),
+      rules: this.inside(host, 'nft', '-s', 'list', 'table', 'inet', 'muslin'),
+    }));
+    return { ...(await this.inStore()), kernels };
   }
 
   /** Does `work` with the policies in force. */
