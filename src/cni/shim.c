@@ -14,17 +14,23 @@
  * asks just that) when the agent does not answer as it should.
  * The answer is printed only when it is whole, so that an agent that dies half way leaves no half result.
  *
+ * DEL is the exception to "try again later", for runtimes do not: where no agent takes it, the request is left as a file in
+ * the directory "detach" beside the socket, for the agent that comes (node/detach-queue.ts), and the answer is that all is well.
+ *
  * Built by scripts/build-shim. Specification: CNI SPEC 1.1.0; the agent's side of the frames is frame.ts.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/muslin/cni.sock"
@@ -42,6 +48,7 @@
 extern char **environ;
 
 static char frame[4 + FRAME_BYTES_MAX];
+static char answer[FRAME_BYTES_MAX];
 static char version[32] = NEWEST_VERSION; /* of the configuration, once that has been read */
 static int unreachable_code = 11;          /* of the error that the agent does not answer: try again later */
 
@@ -145,29 +152,96 @@ static ssize_t read_all(int fd, char *bytes, size_t room) {
   }
 }
 
-/* Sends the frame of `length` bytes, and prints the answer; the value is the exit code. */
-static int ask_agent(const struct sockaddr_un *address, size_t length) {
+/* The end of asking the agent in vain: what to say of it. The details are copied. */
+static struct {
+  int code;
+  const char *message;
+  char details[256];
+} trouble;
+
+static int unanswered(int code, const char *message, const char *details) {
+  trouble.code = code;
+  trouble.message = message;
+  snprintf(trouble.details, sizeof trouble.details, "%s", details);
+  return -1;
+}
+
+/* Sends the frame of `length` bytes, and reads the whole answer; how many bytes it has, -1 where there is none. */
+static ssize_t ask_agent(const struct sockaddr_un *address, size_t length) {
   const struct timeval timeout = {.tv_sec = TIMEOUT_SECONDS};
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return fail(5, "cannot make a socket", strerror(errno));
+  if (fd < 0) return unanswered(5, "cannot make a socket", strerror(errno));
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
   if (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
     char details[sizeof address->sun_path + 128];
     int denied = errno == EACCES || errno == EPERM;
     snprintf(details, sizeof details, "%s: %s", address->sun_path, strerror(errno));
-    if (denied) return fail(5, "the muslin agent answers root alone: the container runtime must run as root", details);
-    return fail(unreachable_code, "the muslin agent cannot be reached; try again later", details);
+    close(fd);
+    if (denied) return unanswered(5, "the muslin agent answers root alone: the container runtime must run as root", details);
+    return unanswered(unreachable_code, "the muslin agent cannot be reached; try again later", details);
   }
-  if (write_all(fd, frame, length) < 0) return fail(unreachable_code, "cannot send to the muslin agent; try again later", strerror(errno));
-  ssize_t count = read_all(fd, frame, FRAME_BYTES_MAX);
-  if (count < 0 && errno == EAGAIN) return fail(unreachable_code, "the muslin agent does not answer; try again later", "timed out");
-  if (count < 0) return fail(unreachable_code, "cannot read the muslin agent's answer; try again later", strerror(errno));
-  if (count == 0) return fail(unreachable_code, "the muslin agent gave no answer; try again later", "it may be restarting");
-  int silent = count == 1 && frame[0] == 0; /* DEL, CHECK, GC and STATUS say nothing when all is well */
-  if (!silent && scan(frame + 1, (size_t)count - 1, "", NULL, 0) == -1)
-    return fail(unreachable_code, "the muslin agent's answer is not whole; try again later", "is agentSocket the agent's CNI socket?");
-  return write_all(STDOUT_FILENO, frame + 1, (size_t)count - 1) < 0 ? 1 : (unsigned char)frame[0];
+  if (write_all(fd, frame, length) < 0) {
+    unanswered(unreachable_code, "cannot send to the muslin agent; try again later", strerror(errno));
+    close(fd);
+    return -1;
+  }
+  ssize_t count = read_all(fd, answer, sizeof answer);
+  int error = errno;
+  close(fd);
+  if (count < 0 && error == EAGAIN) return unanswered(unreachable_code, "the muslin agent does not answer; try again later", "timed out");
+  if (count < 0) return unanswered(unreachable_code, "cannot read the muslin agent's answer; try again later", strerror(error));
+  if (count == 0) return unanswered(unreachable_code, "the muslin agent gave no answer; try again later", "it may be restarting");
+  int silent = count == 1 && answer[0] == 0; /* DEL, CHECK, GC and STATUS say nothing when all is well */
+  if (!silent && scan(answer + 1, (size_t)count - 1, "", NULL, 0) == -1)
+    return unanswered(unreachable_code, "the muslin agent's answer is not whole; try again later", "is agentSocket the agent's CNI socket?");
+  return count;
+}
+
+/* Leaves the frame for the agent that comes, beside its socket: 0 when it is there, under its own name, whole; `path` is that name. */
+static int leave(const struct sockaddr_un *address, size_t length, char *path, size_t room) {
+  char directory[sizeof address->sun_path + 16], unfinished[sizeof directory + 80];
+  struct timespec now;
+  snprintf(directory, sizeof directory, "%s", address->sun_path);
+  *strrchr(directory, '/') = 0;
+  if (directory[0] && mkdir(directory, 0700) < 0 && errno != EEXIST) return -1;
+  strcat(directory, "/detach");
+  if (mkdir(directory, 0700) < 0 && errno != EEXIST) return -1;
+  clock_gettime(CLOCK_REALTIME, &now);
+  snprintf(path, room, "%s/%lld%09ld-plugin-%ld.request", directory, (long long)now.tv_sec, now.tv_nsec, (long)getpid());
+  snprintf(unfinished, sizeof unfinished, "%s/.%lld%09ld-%ld", directory, (long long)now.tv_sec, now.tv_nsec, (long)getpid());
+  int fd = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return -1;
+  int written = write_all(fd, frame, length);
+  if (close(fd) < 0 || written < 0 || rename(unfinished, path) < 0) {
+    unlink(unfinished);
+    return -1;
+  }
+  return 0;
+}
+
+/* Whether the call is a DEL with all that one needs: the agent will take no other. */
+static int is_whole_del(const char *command) {
+  const char *needed[] = {"CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"};
+  for (size_t index = 0; index < sizeof needed / sizeof *needed; index++) {
+    const char *value = getenv(needed[index]);
+    if (value == NULL || *value == 0) return 0;
+  }
+  return strcmp(command, "DEL") == 0;
+}
+
+/* Has the agent carry the request out and prints its answer; the value is the exit code. */
+static int carry_out(const struct sockaddr_un *address, size_t length, const char *command) {
+  char path[sizeof address->sun_path + 96];
+  ssize_t count = ask_agent(address, length);
+  if (count < 0 && trouble.code != 5 && is_whole_del(command) && leave(address, length, path, sizeof path) == 0) {
+    /* An agent that has started meanwhile may have looked for files before this one was there. */
+    count = ask_agent(address, length);
+    if (count < 0) return 0;
+    if (answer[0] == 0) unlink(path);
+  }
+  if (count < 0) return fail(trouble.code, trouble.message, trouble.details);
+  return write_all(STDOUT_FILENO, answer + 1, (size_t)count - 1) < 0 ? 1 : (unsigned char)answer[0];
 }
 
 int main(void) {
@@ -211,5 +285,5 @@ int main(void) {
 
   uint32_t body = (uint32_t)(length - 4 + input_length);
   for (int byte = 0; byte < 4; byte++) frame[byte] = (char)(body >> (8 * byte));
-  return ask_agent(&address, length + input_length);
+  return carry_out(&address, length + input_length, command);
 }
