@@ -216,7 +216,7 @@ describe('muslin attach', () => {
     [
       ['--netns', lab.namespace('host-a')],
       1,
-      /^muslin: \/.* is the network namespace of the muslin agent itself, and not a container's\n$/,
+      /^muslin: \/.* is the host's own network namespace; a container has another one\n$/,
     ],
     [['--netns', NETNS, '--ip', '10.9.9.9'], 1, /^muslin: .*10\.9\.9\.9 is in no enabled pool.*172\.17\.8\.0\/23/],
     [['--netns', NETNS, '--ip', '172.17.8.2'], conflict, /^muslin: .*172\.17\.8\.2/],
