@@ -388,10 +388,10 @@ const NEWER: readonly (readonly [name: string, play: Play, expected: Seen])[] = 
     { exit: '1', code: '8', msg: 'string' },
   ],
   [
-    'ADD to the namespace of the host itself, which the caller insists on',
+    'ADD to the namespace of the host itself, which the caller insists on, of an interface that is there',
     (stage) =>
       call('ADD', { environment: { CNI_NETNS: stage.plugin.hostNamespace, CNI_NETNS_OVERRIDE: 'TRUE' } })(stage),
-    { exit: '1', code: '4', msg: 'string' },
+    { exit: '1', code: '999', msg: 'string' },
   ],
   [
     'DEL in the namespace of the host itself',
