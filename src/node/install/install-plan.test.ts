@@ -13,7 +13,7 @@ const file = (owner: InstalledFile['owner']): InstalledFile => {
 };
 const manifest = (files: Record<string, string>): Manifest => {
   const digests = Object.entries(files).map(([path, text]) => [path, digestOf(bytes(text))] as const);
-  return { version: '1', files: new Map(digests), settings: new Map([['ipv4/ip_forward', '0']]) };
+  return { version: '1', files: new Map(digests), bootId: 'first', settings: new Map([['ipv4/ip_forward', '0']]) };
 };
 
 interface Row {
@@ -54,6 +54,7 @@ describe('installing', () => {
         present: new Map(present === undefined ? [] : [['/a', bytes(present)]]),
         before: installed === undefined ? undefined : manifest({ '/a': installed }),
         settings: new Map(),
+        bootId: 'second',
         version: '2',
       });
       assert.deepEqual(plan.files, [{ path: '/a', title: 'a file', change }]);
@@ -70,6 +71,7 @@ describe('installing', () => {
       ]),
       before: manifest({ '/a': 'old', '/b': 'old', '/gone': 'old' }),
       settings: new Map(),
+      bootId: 'second',
       version: '2',
     });
     assert.deepEqual(
@@ -79,9 +81,14 @@ describe('installing', () => {
   });
 
   it('remembers what settings were before the first time', () => {
-    const options = { wanted: [], present: new Map(), settings: new Map([['ipv4/ip_forward', '1']]), version: '2' };
-    assert.deepEqual([...planInstall({ ...options, before: undefined }).manifest.settings.values()], ['1']);
-    assert.deepEqual([...planInstall({ ...options, before: manifest({}) }).manifest.settings.values()], ['0']);
+    const settings = new Map([['ipv4/ip_forward', '1']]);
+    const options = { wanted: [], present: new Map(), settings, bootId: 'second', version: '2' };
+    const after = (before: Manifest | undefined) => {
+      const { manifest: made } = planInstall({ ...options, before });
+      return [made.bootId, ...made.settings.values()];
+    };
+    assert.deepEqual(after(undefined), ['second', '1']);
+    assert.deepEqual(after(manifest({})), ['first', '0']);
   });
 
   it('writes a manifest that reads back', () => {

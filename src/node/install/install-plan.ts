@@ -33,10 +33,12 @@ export function planInstall(options: {
   readonly present: ReadonlyMap<string, Uint8Array>;
   readonly before: Manifest | undefined;
   readonly settings: ReadonlyMap<string, string>;
+  readonly bootId: string;
   readonly version: string;
 }): InstallPlan {
-  const { wanted, present, before, settings, version } = options;
+  const { wanted, present, before, version } = options;
   const installed = before?.files ?? new Map<string, string>();
+  const first = before ?? options;
   const digests = new Map<string, string>();
   const files = wanted.map(({ path, title, content, owner }): PlannedFile => {
     const own = installed.get(path);
@@ -51,7 +53,7 @@ export function planInstall(options: {
   return {
     files: [...files, ...removed],
     // What settings were before the first installation is what counts.
-    manifest: { version, files: digests, settings: before?.settings ?? settings },
+    manifest: { version, files: digests, bootId: first.bootId, settings: first.settings },
   };
 }
 

@@ -121,7 +121,13 @@ function readPlan(root: string, wanted: readonly InstalledFile[]): InstallPlan {
   }
   // Below another root, this machine's kernel says nothing of the host that is to be.
   const settings = root === '/' ? settingsNow() : new Map<string, string>();
-  return planInstall({ wanted, present, before, settings, version: VERSION });
+  const bootId = root === '/' ? currentBootId() : '';
+  return planInstall({ wanted, present, before, settings, bootId, version: VERSION });
+}
+
+/** Of this run of the kernel. */
+export function currentBootId(): string {
+  return readIfThere('/proc/sys/kernel/random/boot_id')?.toString('utf8').trim() ?? '';
 }
 
 function settingsNow(): Map<string, string> {

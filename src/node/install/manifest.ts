@@ -14,6 +14,8 @@ export interface Manifest {
   readonly version: string;
   /** Digests as they were installed, by path on the host. */
   readonly files: ReadonlyMap<string, string>;
+  /** Of the kernel's run in which `settings` were read: only in a later one can the drop-in have changed them. */
+  readonly bootId: string;
   /** What settings that a drop-in changes at boot were when it was put in place, by name below /proc/sys/net. */
   readonly settings: ReadonlyMap<string, string>;
 }
@@ -22,11 +24,12 @@ export function digestOf(content: Uint8Array): string {
   return `sha256:${createHash('sha256').update(content).digest('hex')}`;
 }
 
-export function manifestText({ version, files, settings }: Manifest): string {
+export function manifestText({ version, files, bootId, settings }: Manifest): string {
   const document = {
     format: 1,
     version,
     files: Object.fromEntries([...files].toSorted(byName)),
+    bootId,
     settings: Object.fromEntries([...settings].toSorted(byName)),
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;
@@ -36,10 +39,11 @@ export function manifestText({ version, files, settings }: Manifest): string {
 export function parseManifest(text: string): Manifest | undefined {
   const document = parse(text);
   if (!isJsonObject(document) || document['format'] !== 1) return undefined;
-  const { version } = document;
+  const { version, bootId } = document;
   return {
     version: typeof version === 'string' ? version : '',
     files: textsOf(document['files']),
+    bootId: typeof bootId === 'string' ? bootId : '',
     settings: textsOf(document['settings']),
   };
 }

@@ -17,7 +17,7 @@ import { ConfigurationError, parseAgentConfiguration, readAgentConfiguration } f
 import type { RecordedSetting } from '../settings-record.ts';
 import { readSettingsRecord, SETTINGS_FILE_NAME } from '../settings-record.ts';
 import { CONFLIST_PATH } from './conflist.ts';
-import { readManifest } from './install.ts';
+import { currentBootId, readManifest } from './install.ts';
 import { InstallError } from './install-error.ts';
 import { installedPart, runDirectoryPart, runtimesPart } from './purge-files.ts';
 import { filterParts } from './purge-filter.ts';
@@ -174,7 +174,10 @@ async function openNodeStore({ store: url }: AgentConfiguration) {
 /** What the agent has noted in this boot goes before what was there when we were installed. */
 function recordedSettings(root: string, runDirectory: string): RecordedSetting[] {
   const noted = readSettingsRecord(join(runDirectory, SETTINGS_FILE_NAME));
-  const installed = [...(readManifest(root)?.settings ?? [])].map(([name, before]): RecordedSetting => {
+  const manifest = readManifest(root);
+  // Before the first boot with our drop-in it has changed nothing: whatever forwards has been told so by others.
+  const atBoot = manifest?.bootId === currentBootId() ? [] : [...(manifest?.settings ?? [])];
+  const installed = atBoot.map(([name, before]): RecordedSetting => {
     return { name, before, written: WRITTEN_AT_BOOT, followers: {} };
   });
   return [...noted, ...installed.filter(({ name }) => !noted.some((each) => each.name === name))];
