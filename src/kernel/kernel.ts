@@ -81,7 +81,11 @@ export class KernelError extends Error {
   readonly code: string;
 
   constructor(code: string, message: string) {
+    // Many of them say no more than that something is not there, and a stack costs more than the call that found it out.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message);
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
   }
 }

@@ -13,7 +13,7 @@ import { addTap } from '../kernel/tap.ts';
 import { hostPrefix, prefixOf } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Link } from '../net/kernel-objects.ts';
-import { WORKLOAD_HOST_MAC } from '../net/mac.ts';
+import { type Mac, WORKLOAD_HOST_MAC } from '../net/mac.ts';
 import { type AddRequest, macOf } from './attachment-endpoint.ts';
 import { Refusal } from './cni-refusal.ts';
 import { configureContainerSide, workloadGateway } from './container-side.ts';
@@ -39,17 +39,23 @@ export function openContainer({ netns, interfaceName, configuration }: AddReques
   throw new Refusal(CNI_ERROR.other, `${interfaceName} exists already in ${netns}; it is left as it is`, 'exists');
 }
 
-/** Makes the devices; the near end is down. `container` is what `openContainer` gave. Throws KernelError. */
-export function wire(host: Kernel, container: Kernel | undefined, request: AddRequest, wiring: Wiring): Link {
+/** The near end, which is down, and the MAC of the far one. */
+export interface Wired {
+  readonly link: Link;
+  readonly mac: Mac | undefined;
+}
+
+/** Makes the devices. `container` is what `openContainer` gave. Throws KernelError. */
+export function wire(host: Kernel, container: Kernel | undefined, request: AddRequest, wiring: Wiring): Wired {
   const { mac } = request.configuration;
   const device = { name: wiring.device, mac: WORKLOAD_HOST_MAC, mtu: wiring.mtu };
-  if (container === undefined) return addTap(host, device);
+  if (container === undefined) return { link: addTap(host, device), mac: macOf(request) };
   const { netns: namespacePath, interfaceName } = request;
   const link = host.addVeth({ ...device, peer: { name: interfaceName, namespacePath, ...(mac && { mac }) } });
   const inside = container.link(interfaceName);
   if (inside === undefined) throw new Refusal(CNI_ERROR.other, `${interfaceName} vanished from ${namespacePath}`);
   configureContainerSide(container, inside, wiring.addresses);
-  return link;
+  return { link, mac: inside.mac };
 }
 
 /** Removes a device and with it what is behind it; it may go by itself at any moment, with its container's namespace. */
@@ -62,19 +68,8 @@ export function unwire(host: Kernel, { index }: Link): void {
 }
 
 /** What ADD answers. */
-export function resultOf(
-  request: AddRequest,
-  { device, addresses: own }: Wiring,
-  link: Link,
-  container: Kernel | undefined,
-): CniResult {
-  const inside = container?.link(request.interfaceName);
-  const sandbox = {
-    name: request.interfaceName,
-    mac: inside?.mac ?? macOf(request) ?? WORKLOAD_HOST_MAC,
-    mtu: link.mtu,
-    sandbox: request.netns,
-  };
+export function resultOf(request: AddRequest, { device, addresses: own }: Wiring, { link, mac }: Wired): CniResult {
+  const sandbox = { name: request.interfaceName, mac: mac ?? WORKLOAD_HOST_MAC, mtu: link.mtu, sandbox: request.netns };
   const host = { name: device, mac: WORKLOAD_HOST_MAC, mtu: link.mtu, sandbox: undefined };
   const addresses = own.map((address): ResultAddress => {
     return { address: hostPrefix(address), gateway: workloadGateway(address.family), interfaceIndex: 1 };

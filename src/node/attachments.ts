@@ -107,13 +107,14 @@ export class Attachments {
     const container = openContainer(request);
     phases.ends('look');
     try {
-      const { identity, addresses, safe } = await this.#assignAnew(request);
+      const { labels, workloadMtu } = facts();
+      const { identity, addresses, safe } = await this.#assignAnew(request, labels);
       phases.ends('assign');
       try {
-        const mtu = request.configuration.mtu ?? facts().workloadMtu;
+        const mtu = request.configuration.mtu ?? workloadMtu;
         const wiring = { device: identity.device, mtu, addresses };
-        const link = wire(kernel, container, request, wiring);
-        felix.linkChanged(link, false);
+        const wired = wire(kernel, container, request, wiring);
+        felix.linkChanged(wired.link, false);
         phases.ends('wire');
         await felix.endpointReady(identity.id, READY_TIMEOUT_MS);
         phases.ends('enforce');
@@ -122,7 +123,7 @@ export class Attachments {
         const networks = addresses.map((address) => formatCidr(hostPrefix(address)));
         const attached = { endpoint: identity.id, device: identity.device, addresses: networks };
         this.#log.info('container attached', { ...attached, phasesMs: phases.milliseconds });
-        return resultOf(request, wiring, link, container);
+        return resultOf(request, wiring, wired);
       } catch (error) {
         this.#log.warn('attaching failed, undoing it', { endpoint: identity.id });
         await this.#detach(request);
@@ -152,29 +153,29 @@ export class Attachments {
    * As `#assign`; an endpoint that is there without a device is of before a reboot, or of a container whose interface
    * somebody has removed, and makes room.
    */
-  async #assignAnew(request: AddRequest): Promise<Assigned> {
+  async #assignAnew(request: AddRequest, labels: Labels): Promise<Assigned> {
     try {
-      return await this.#assign(request);
+      return await this.#assign(request, labels);
     } catch (error) {
       const isThere = error instanceof AllocationError && error.code === 'conflict';
       if (!isThere || this.#options.kernel.link(deviceOf(request)) !== undefined) throw error;
       this.#log.warn('attached before, and its device is gone: detaching it', { container: request.containerId });
       const { networkName = request.networkName } = (await this.#find(request)) ?? {};
       await this.detachNow({ ...request, networkName });
-      return await this.#assign(request);
+      return await this.#assign(request, labels);
     }
   }
 
   /** Addresses and the WorkloadEndpoint, at once; `safe` is when they would survive a power cut, which need not be waited for yet. */
-  async #assign(request: AddRequest): Promise<Assigned> {
-    const { node, facts, allocator } = this.#options;
+  async #assign(request: AddRequest, labels: Labels): Promise<Assigned> {
+    const { node, allocator } = this.#options;
     const { configuration, networkName } = request;
     const identity = identityOf(node, request, request.pod);
     const runtime = this.#runtimeLabels(request.containerId);
     const { promise: taken, resolve: onTaken } = Promise.withResolvers<readonly Ip[]>();
     const safe = allocator.assign(
       {
-        ...{ node, labels: facts().labels, handle: handleOf(networkName, request), use: 'Workload' },
+        ...{ node, labels, handle: handleOf(networkName, request), use: 'Workload' },
         families: configuration.families,
         requestedAddresses: configuration.requestedAddresses,
         requestedPools: configuration.families.flatMap((family) => configuration.pools[family]),

@@ -75,6 +75,8 @@ export class Calculation {
   /** State of our own affinities by block. */
   readonly #affinities = new Map<string, BlockAffinity>();
   /** The destination of each block's blackhole, as it was last asked for. */
+  /** Of blocks that are ours for certain, by name. */
+  readonly #ownPrefixes = new Map<string, Cidr>();
   readonly #blackholes = new Map<string, string>();
   readonly #routes = new Candidates<DesiredRoute>();
   /** The outside addresses that each endpoint here has a route for. */
@@ -125,7 +127,10 @@ export class Calculation {
     if (endpoint === undefined) this.#local.delete(id);
     else this.#local.set(id, endpoint);
     this.#endpointsMayDiffer.add(id);
-    this.#announcementsMayDiffer = true;
+    // What lies in our own blocks is announced with them.
+    const addresses = [...(before?.addresses ?? []), ...(endpoint?.addresses ?? [])];
+    const isInOwnBlock = (address: Cidr) => [...this.#ownPrefixes.values()].some((own) => containsCidr(own, address));
+    this.#announcementsMayDiffer ||= !addresses.every(isInOwnBlock);
     this.#setDeviceRoutes(id, RANK.device, before?.addresses ?? [], endpoint?.addresses ?? [], endpoint);
     this.#updateFloatingRoutes(id);
   }
@@ -260,6 +265,8 @@ export class Calculation {
   #updateBlackhole(name: string): void {
     this.#announcementsMayDiffer = true;
     const own = this.#ownBlock(this.#blocks.get(name));
+    if (own === undefined) this.#ownPrefixes.delete(name);
+    else this.#ownPrefixes.set(name, own.prefix);
     // A block of one address has no unassigned rest that could loop.
     const wanted = own !== undefined && own.prefix.length < addressBits(familyOf(own.prefix));
     const before = this.#blackholes.get(name);

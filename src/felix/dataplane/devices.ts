@@ -131,6 +131,8 @@ export class Devices {
     const link = claims.length === 0 ? undefined : this.#interfaces.link(name);
     const before = this.#desired.get(name);
     if (link === undefined) {
+      // What was there of it is of no more interest: it goes with the device, and would be a difference until then.
+      this.#forget(name);
       for (const setting of before?.settings ?? []) this.settings.setDesired(setting, undefined);
       if (before !== undefined) this.proxies.setDesired(before.proxy, undefined);
       this.links.setDesired(name, undefined);

@@ -141,14 +141,21 @@ export function parseAttributes(body: Uint8Array, start = 0): Attributes | undef
 }
 
 const ENCODER = new TextEncoder();
+/** More than most bodies have. */
+const CAPACITY = 1024;
+/** A batch of elements is larger, and rare. */
+const SPARE_MAX = 64 * 1024;
+/** What the last writer wrote in: making a buffer takes longer than filling it. */
+let spare: Uint8Array | undefined;
 
 /** Writes bodies: little-endian numbers, and attributes padded to a multiple of four. */
 export class NetlinkWriter {
   #bytes: Uint8Array;
   #length = 0;
 
-  constructor(capacity = 1024) {
-    this.#bytes = new Uint8Array(capacity);
+  constructor(capacity?: number) {
+    this.#bytes = capacity === undefined ? (spare ?? new Uint8Array(CAPACITY)) : new Uint8Array(capacity);
+    if (capacity === undefined) spare = undefined; // whoever writes at the same time has its own
   }
 
   u8(value: number): this {
@@ -215,7 +222,10 @@ export class NetlinkWriter {
 
   /** The bytes written so far, as a copy of their own. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    const written = this.#bytes.slice(0, this.#length);
+    if (this.#bytes.length <= SPARE_MAX) spare = this.#bytes;
+    this.#bytes = written; // which grows if somebody writes on
+    return written;
   }
 
   #reserve(count: number): void {
