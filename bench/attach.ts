@@ -1,17 +1,21 @@
 /**
  * How long does it take to attach a container? CNI ADD through our plugin and agent, beside Debian's bridge and
- * host-local plugins, and beside the floor: starting a program that does nothing. Prints a table with ratios and writes
- * it to bench/attach.txt.
+ * host-local plugins, and beside the floor: starting a program that does nothing. Prints tables with ratios and writes
+ * them to bench/attach.txt.
  *
  * Each of RUNS rounds attaches a container of its own with each of them, so that what disturbs the machine disturbs all
- * alike. Ours runs against a lab of one host and returns only when the policy of the container is in the kernel; the
- * bridge makes no rules (ipMasq off). Each plugin has a host namespace of its own. What is timed is what a runtime waits
- * for: fork, exec, the plugin's work, its end. All is removed afterwards. Run as root: npm run bench:attach
+ * alike. Then each gets a burst of BURST calls at once. Ours runs against a lab of one host and returns only when the policy of
+ * the container is in the kernel; the bridge makes no rules (ipMasq off). Each plugin has a host namespace of its own. What is
+ * timed is what a runtime waits for: fork, exec, the plugin's work, its end. The agent runs from the bundle; that it gives back,
+ * once, what its start took (two seconds after it) is waited for. The phases of an ADD are the agent's own, from its log.
+ * All is removed afterwards. Run as root: npm run bench:attach
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   addNamespace,
   inNamespace,
@@ -26,9 +30,13 @@ const RUNS = 100;
 /** Not counted: caches fill, the interpreter of the agent compiles its hot code. */
 const WARM_UP_RUNS = 10;
 const LIMIT_MS = 30_000;
+/** Calls at once, as when a host comes back with all its containers. */
+const BURST = 100;
+/** The agent gives free memory back two seconds after its start, which takes some 30 ms. */
+const STARTED_MS = 4_000;
 
 const REPOSITORY = join(import.meta.dirname, '..');
-const MUSLIN = join(REPOSITORY, 'bin', 'muslin');
+const MUSLIN = join(REPOSITORY, 'build', 'muslin', 'bin', 'muslin');
 const REFERENCE_PLUGINS = '/usr/lib/cni';
 const LAB = 'bench-attach';
 const HOST = 'host';
@@ -61,6 +69,15 @@ interface Contender {
 }
 
 type Command = 'ADD' | 'DEL';
+
+/** What the agent calls the steps of an ADD. */
+const PHASES: Readonly<Record<string, string>> = {
+  look: 'look into the namespace',
+  assign: 'address and endpoint into the store',
+  wire: 'veth pair, the container’s end',
+  enforce: 'policy, settings and route into the kernel',
+  save: 'the rest of the fsync',
+};
 
 interface Row {
   readonly title: string;
@@ -102,10 +119,8 @@ function containerOf(contender: Contender, run: number): string {
   return `${PREFIX}${contender.key}${run}`;
 }
 
-/** Runs a plugin once and gives the milliseconds; throws with what it said when it fails. */
-function call(contender: Contender, command: Command, run: number): number {
-  const container = containerOf(contender, run);
-  const env = {
+function environmentOf(container: string, command: Command): NodeJS.ProcessEnv {
+  return {
     PATH: process.env.PATH ?? '',
     CNI_COMMAND: command,
     CNI_CONTAINERID: container,
@@ -113,6 +128,12 @@ function call(contender: Contender, command: Command, run: number): number {
     CNI_IFNAME: 'eth0',
     CNI_PATH: REFERENCE_PLUGINS,
   };
+}
+
+/** Runs a plugin once and gives the milliseconds; throws with what it said when it fails. */
+function call(contender: Contender, command: Command, run: number): number {
+  const container = containerOf(contender, run);
+  const env = environmentOf(container, command);
   const input = JSON.stringify(contender.configuration);
   const { milliseconds, status, output } = timed(contender.host, contender.program, env, input);
   if (status !== 0) throw new Error(`${contender.title}: ${command} ${container} ended with ${status}: ${output}`);
@@ -156,13 +177,55 @@ function measure(folder: string): Row[] {
   return [...rows, { title: '/bin/true', command: 'floor', milliseconds: floor }];
 }
 
+/** Starts a plugin for each container at once, and gives what each took until its end. */
+async function burst(contender: Contender, first: number): Promise<number[]> {
+  const input = JSON.stringify(contender.configuration);
+  const one = async (run: number): Promise<number> => {
+    const env = environmentOf(containerOf(contender, run), 'ADD');
+    const start = performance.now();
+    const child = inNamespace(namespacePath(contender.host), () =>
+      spawn(contender.program, { env, stdio: ['pipe', 'ignore', 'inherit'], timeout: LIMIT_MS }),
+    );
+    child.stdin?.end(input);
+    const [code] = await once(child, 'exit');
+    if (code !== 0) throw new Error(`${contender.title}: ADD in a burst ended with ${code}`);
+    return performance.now() - start;
+  };
+  return Promise.all(Array.from({ length: BURST }, (_, index) => one(first + index)));
+}
+
+async function bursts(folder: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  const first = WARM_UP_RUNS + RUNS;
+  for (const contender of contenders(folder)) {
+    for (let run = first; run < first + BURST; run++) addNamespace(containerOf(contender, run));
+    rows.push({ title: contender.title, command: `${BURST} ADD`, milliseconds: await burst(contender, first) });
+  }
+  return rows;
+}
+
+/** What the agent says that each ADD took it, by phase; those of the warm-up are left out. */
+function phases(): Row[] {
+  const log = join(hostPlaces(LAB, HOST).cniSocket, '..', 'agent.log');
+  const attached = readFileSync(log, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"phasesMs"'))
+    .map((line) => (JSON.parse(line) as { phasesMs: Record<string, number> }).phasesMs)
+    .slice(WARM_UP_RUNS, WARM_UP_RUNS + RUNS);
+  return Object.keys(attached[0] ?? {}).map((phase) => ({
+    title: PHASES[phase] ?? phase,
+    command: phase,
+    milliseconds: attached.map((each) => each[phase] ?? 0),
+  }));
+}
+
 /** The smallest value that at least `share` of all values do not exceed. */
 function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(Math.ceil(sorted.length * share) - 1, 0)] ?? Number.NaN;
 }
 
-function report(rows: readonly Row[]): string {
+function report(rows: readonly Row[], steps: readonly Row[]): string {
   const ours = (command: string): Row | undefined =>
     rows.find((row) => row.title === 'muslin' && row.command === command);
   const ratio = (row: Row, share: number): string => {
@@ -179,11 +242,17 @@ function report(rows: readonly Row[]): string {
     { title: 'P50 RATIO', cell: (row) => ratio(row, 0.5) },
     { title: 'P99 RATIO', cell: (row) => ratio(row, 0.99) },
   ];
+  const stepColumns: Column<Row>[] = [
+    { title: 'PHASE', cell: ({ command }) => command },
+    { title: 'WHAT', cell: ({ title }) => title },
+    { title: 'P50 MS', cell: (row) => time(row, 0.5) },
+    { title: 'P99 MS', cell: (row) => time(row, 0.99) },
+  ];
   const [cpu] = cpus();
   return (
-    `CNI ADD and DEL, ${RUNS} containers each, interleaved; ratios are to muslin's time, above 1 is slower.\n` +
+    `CNI ADD and DEL, ${RUNS} containers each, interleaved, then ${BURST} ADD at once; ratios are to muslin's time, above 1 is slower.\n` +
     `${cpus().length} × ${cpu?.model.trim()}, Linux ${release()}, Node.js ${process.versions.node}, load average ${loadavg()[0]?.toFixed(1)}\n\n` +
-    renderTable(columns, rows)
+    `${renderTable(columns, rows)}\nWhere the agent's time goes in one ADD:\n\n${renderTable(stepColumns, steps)}`
   );
 }
 
@@ -193,7 +262,7 @@ function removeAll(folder: string): void {
   rmSync(folder, { recursive: true, force: true });
 }
 
-function main(): void {
+async function main(): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error('bench/attach.ts makes network namespaces: run it as root');
   const folder = mkdtempSync(join(tmpdir(), PREFIX));
   process.on('exit', () => removeAll(folder));
@@ -205,10 +274,13 @@ function main(): void {
   const up = spawnSync(MUSLIN, ['lab', 'up', topology], { encoding: 'utf8' });
   if (up.status !== 0) throw new Error(`muslin lab up ended with ${up.status}:\n${up.stdout}${up.stderr}`);
   addNamespace(BRIDGE_HOST);
-  const text = report(measure(folder));
+  await pause(STARTED_MS);
+  const one = measure(folder);
+  const steps = phases();
+  const text = report([...one, ...(await bursts(folder))], steps);
   process.stdout.write(text);
   writeFileSync(join(import.meta.dirname, 'attach.txt'), text);
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
-main();
+await main();

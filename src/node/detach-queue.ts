@@ -27,7 +27,7 @@ export interface Detachment extends AttachmentId {
 }
 
 /** In the run directory, beside the sockets; shim.c knows it, too. */
-const DETACH_DIRECTORY_NAME = 'detach';
+export const DETACH_DIRECTORY_NAME = 'detach';
 /** What is being written has another ending until it is whole. */
 const ENDING = '.request';
 /** A host has some hundreds of containers; so many that wait mean that nothing is ever finished. */

@@ -9,6 +9,7 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PID_FILE_NAME } from '../agent-process.ts';
 import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from '../control-api.ts';
+import { DETACH_DIRECTORY_NAME } from '../detach-queue.ts';
 import { BACKENDS_FILE_NAME } from '../open-felix.ts';
 import { SETTINGS_FILE_NAME } from '../settings-record.ts';
 import { isOwnConflist } from './conflist.ts';
@@ -78,19 +79,23 @@ export function installedPart(
   };
 }
 
-/** What an agent leaves in its run directory; others' files there stay. */
+/** What an agent leaves in its run directory, besides detachments that wait; others' files there stay. */
 const RUN_FILES = [CONTROL_SOCKET_NAME, CNI_SOCKET_NAME, PID_FILE_NAME, BACKENDS_FILE_NAME, SETTINGS_FILE_NAME];
 
 export function runDirectoryPart(directory: string): PurgePart {
-  const files = () => {
-    const names = fileWork(directory, () => (existsSync(directory) ? readdirSync(directory) : []));
-    return RUN_FILES.filter((name) => names.includes(name)).map((name) => join(directory, name));
-  };
+  const namesIn = (path: string) => fileWork(path, () => (existsSync(path) ? readdirSync(path) : []));
+  const detachments = join(directory, DETACH_DIRECTORY_NAME);
+  const files = () => [
+    ...namesIn(directory)
+      .filter((name) => RUN_FILES.includes(name))
+      .map((name) => join(directory, name)),
+    ...namesIn(detachments).map((name) => join(detachments, name)),
+  ];
   return {
     list: () => files().map((name) => ({ kind: 'file', name, detail: 'of the agent while it runs' })),
     remove: () => {
       for (const path of files()) fileWork(path, () => rmSync(path, { force: true }));
-      fileWork(directory, () => removeIfEmpty(directory));
+      for (const path of [detachments, directory]) fileWork(path, () => removeIfEmpty(path));
     },
   };
 }
