@@ -4,7 +4,7 @@
  * them to bench/attach.txt.
  *
  * Each of RUNS rounds attaches a container of its own with each of them, so that what disturbs the machine disturbs all
- * alike. Then each gets a burst of BURST calls at once. Ours runs against a lab of one host and returns only when the policy of
+ * alike: once on an agent that has just started, once after CYCLES containers have come and gone. Then each gets a burst of BURST calls at once. Ours runs against a lab of one host and returns only when the policy of
  * the container is in the kernel; the bridge makes no rules (ipMasq off). Each plugin has a host namespace of its own. What is
  * timed is what a runtime waits for: fork, exec, the plugin's work, its end. The agent runs from the bundle; that it gives back,
  * once, what its start took (two seconds after it) is waited for. The phases of an ADD are the agent's own, from its log.
@@ -27,8 +27,10 @@ import { hostPlaces, namespaceOf } from '../src/lab/names.ts';
 import { type Column, renderTable } from '../src/lib/table.ts';
 
 const RUNS = 100;
-/** Not counted: caches fill, the interpreter of the agent compiles its hot code. */
+/** Not counted: caches fill. */
 const WARM_UP_RUNS = 10;
+/** Containers that come and go between the two measurements: by then the agent's hot code has been compiled. */
+const CYCLES = 400;
 const LIMIT_MS = 30_000;
 /** Calls at once, as when a host comes back with all its containers. */
 const BURST = 100;
@@ -150,31 +152,44 @@ function timed(host: string, program: string, env: NodeJS.ProcessEnv, input: str
   });
 }
 
-function measure(folder: string): Row[] {
+/** Attaches RUNS containers with each, and detaches them; the first has the number `first`. */
+function measure(folder: string, first: number, state: string): Row[] {
   const all = contenders(folder);
   const floor: number[] = [];
   const times = new Map<string, number[]>();
-  const total = WARM_UP_RUNS + RUNS;
-  for (let run = 0; run < total; run++) for (const contender of all) addNamespace(containerOf(contender, run));
+  const total = first + WARM_UP_RUNS + RUNS;
+  for (let run = first; run < total; run++) for (const contender of all) addNamespace(containerOf(contender, run));
   const round = (command: Command, run: number): void => {
     // Who goes first alternates: the second finds the processor's caches as the first has left them.
     for (const contender of run % 2 === 0 ? all : all.toReversed()) {
       const milliseconds = call(contender, command, run);
-      if (run < WARM_UP_RUNS) continue;
+      if (run < first + WARM_UP_RUNS) continue;
       const name = `${command} ${contender.title}`;
       times.set(name, [...(times.get(name) ?? []), milliseconds]);
     }
   };
-  for (let run = 0; run < total; run++) {
+  for (let run = first; run < total; run++) {
     round('ADD', run);
     const { milliseconds } = timed(BRIDGE_HOST, '/bin/true', {}, '');
-    if (run >= WARM_UP_RUNS) floor.push(milliseconds);
+    if (run >= first + WARM_UP_RUNS) floor.push(milliseconds);
   }
-  for (let run = 0; run < total; run++) round('DEL', run);
+  for (let run = first; run < total; run++) round('DEL', run);
+  for (let run = first; run < total; run++) for (const contender of all) removeNamespace(containerOf(contender, run));
   const rows = (['ADD', 'DEL'] as const).flatMap((command) =>
-    all.map(({ title }): Row => ({ title, command, milliseconds: times.get(`${command} ${title}`) ?? [] })),
+    all.map(({ title }): Row => {
+      return { title, command: `${command} ${state}`, milliseconds: times.get(`${command} ${title}`) ?? [] };
+    }),
   );
-  return [...rows, { title: '/bin/true', command: 'floor', milliseconds: floor }];
+  return [...rows, { title: '/bin/true', command: `floor ${state}`, milliseconds: floor }];
+}
+
+/** What a host sees in some hours: containers that come and go. */
+function cycle(folder: string): void {
+  const [ours] = contenders(folder);
+  if (ours === undefined) throw new Error('nobody to measure');
+  addNamespace(containerOf(ours, 0));
+  for (let count = 0; count < CYCLES; count++) for (const command of ['ADD', 'DEL'] as const) call(ours, command, 0);
+  removeNamespace(containerOf(ours, 0));
 }
 
 /** Starts a plugin for each container at once, and gives what each took until its end. */
@@ -196,7 +211,7 @@ async function burst(contender: Contender, first: number): Promise<number[]> {
 
 async function bursts(folder: string): Promise<Row[]> {
   const rows: Row[] = [];
-  const first = WARM_UP_RUNS + RUNS;
+  const first = 2 * (WARM_UP_RUNS + RUNS);
   for (const contender of contenders(folder)) {
     for (let run = first; run < first + BURST; run++) addNamespace(containerOf(contender, run));
     rows.push({ title: contender.title, command: `${BURST} ADD`, milliseconds: await burst(contender, first) });
@@ -204,14 +219,14 @@ async function bursts(folder: string): Promise<Row[]> {
   return rows;
 }
 
-/** What the agent says that each ADD took it, by phase; those of the warm-up are left out. */
+/** What the agent says that each of the last RUNS of ADD took it, by phase. */
 function phases(): Row[] {
   const log = join(hostPlaces(LAB, HOST).cniSocket, '..', 'agent.log');
   const attached = readFileSync(log, 'utf8')
     .split('\n')
     .filter((line) => line.includes('"phasesMs"'))
     .map((line) => (JSON.parse(line) as { phasesMs: Record<string, number> }).phasesMs)
-    .slice(WARM_UP_RUNS, WARM_UP_RUNS + RUNS);
+    .slice(-RUNS);
   return Object.keys(attached[0] ?? {}).map((phase) => ({
     title: PHASES[phase] ?? phase,
     command: phase,
@@ -252,7 +267,7 @@ function report(rows: readonly Row[], steps: readonly Row[]): string {
   return (
     `CNI ADD and DEL, ${RUNS} containers each, interleaved, then ${BURST} ADD at once; ratios are to muslin's time, above 1 is slower.\n` +
     `${cpus().length} × ${cpu?.model.trim()}, Linux ${release()}, Node.js ${process.versions.node}, load average ${loadavg()[0]?.toFixed(1)}\n\n` +
-    `${renderTable(columns, rows)}\nWhere the agent's time goes in one ADD:\n\n${renderTable(stepColumns, steps)}`
+    `${renderTable(columns, rows)}\nWhere the warm agent's time goes in one ADD:\n\n${renderTable(stepColumns, steps)}`
   );
 }
 
@@ -275,9 +290,11 @@ async function main(): Promise<void> {
   if (up.status !== 0) throw new Error(`muslin lab up ended with ${up.status}:\n${up.stdout}${up.stderr}`);
   addNamespace(BRIDGE_HOST);
   await pause(STARTED_MS);
-  const one = measure(folder);
+  const fresh = measure(folder, 0, 'fresh');
+  cycle(folder);
+  const warm = measure(folder, WARM_UP_RUNS + RUNS, 'warm');
   const steps = phases();
-  const text = report([...one, ...(await bursts(folder))], steps);
+  const text = report([...fresh, ...warm, ...(await bursts(folder))], steps);
   process.stdout.write(text);
   writeFileSync(join(import.meta.dirname, 'attach.txt'), text);
 }

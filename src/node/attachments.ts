@@ -129,7 +129,7 @@ export class Attachments {
         await this.#detach(request);
         throw error instanceof KernelError || error instanceof Refusal
           ? error
-          : new Refusal(CNI_ERROR.tryAgainLater, String(error instanceof Error ? error.message : error));
+          : new Refusal(CNI_ERROR.tryAgainLater, `${error instanceof Error ? error.message : error}; try again later`);
       }
     } finally {
       container?.close();
