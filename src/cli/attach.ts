@@ -11,7 +11,7 @@ import { Command, Option } from 'commander';
 import { CNI_ERROR } from '../cni/cni-error.ts';
 import { namespacePath, OWN_NAMESPACE } from '../kernel/network-namespace.ts';
 import { DEFAULT_NAMESPACE } from '../model/validate.ts';
-import { askCni, CniRefusal } from '../node/cni-client.ts';
+import { askCni, CniRefusal } from '../node/attach/cni-client.ts';
 import { CNI_SOCKET_NAME } from '../node/control-api.ts';
 import { askAgent, socketOption } from './agent-question.ts';
 import type { AttachmentOptions, AttachRequestOptions, CniCall } from './attach-request.ts';

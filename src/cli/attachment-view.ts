@@ -3,7 +3,7 @@
  *
  * AttachmentView is printed as it is and only ever grows. What a virtual machine has to set up inside follows from the
  * attachment alone: its address stands alone in its prefix, and its gateway is on the link (as in a container,
- * node/container-side.ts).
+ * node/attach/container-side.ts).
  */
 import { isJsonObject } from '../lib/json.ts';
 import { type Column, renderTable } from '../lib/table.ts';

@@ -5,7 +5,7 @@
  * clean-up removes what the first one left. A pool whose addresses are in use is not removed (exit code 4).
  */
 import { Command } from 'commander';
-import { removePool } from '../node/address-pool-removal.ts';
+import { removePool } from '../node/addresses/address-pool-removal.ts';
 import type { Store } from '../store/store.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import type { Output } from './output.ts';

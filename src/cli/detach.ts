@@ -6,7 +6,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
-import { deviceOf } from '../node/attachment-names.ts';
+import { deviceOf } from '../node/attach/attachment-names.ts';
 import type { EndpointSummary } from '../node/control-api.ts';
 import { endpointSummaries } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';

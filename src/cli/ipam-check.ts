@@ -9,7 +9,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { check, LEAK_GRACE_MS } from '../ipam/check.ts';
 import type { Finding } from '../ipam/finding.ts';
 import { wallClockNow } from '../lib/clock.ts';
-import { readSurvey, repair } from '../node/address-survey.ts';
+import { readSurvey, repair } from '../node/addresses/address-survey.ts';
 import { counted } from './bgp-view.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { findingText } from './ipam-text.ts';

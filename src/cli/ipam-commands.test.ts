@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from 'commander';
 import { ip } from '../net/ip.ts';
-import { AddressAllocator } from '../node/address-allocator.ts';
+import { AddressAllocator } from '../node/addresses/address-allocator.ts';
 import { type Bench, bench, pool, put } from './command-bench.suite.ts';
 import { CommandError } from './exit-code.ts';
 import { ipamCheckCommand } from './ipam-check.ts';

@@ -10,7 +10,7 @@ import { explainAddress } from '../ipam/usage.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { Ip } from '../net/ip.ts';
 import { parseIp } from '../net/ip.ts';
-import { readSurvey } from '../node/address-survey.ts';
+import { readSurvey } from '../node/addresses/address-survey.ts';
 import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { findingText, labelled } from './ipam-text.ts';
 import { outputOf } from './output.ts';

@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import type { PoolUsage } from '../ipam/usage.ts';
 import { usageOf } from '../ipam/usage.ts';
 import { type Column, renderTable } from '../lib/table.ts';
-import { readSurvey } from '../node/address-survey.ts';
+import { readSurvey } from '../node/addresses/address-survey.ts';
 import { addressArgument, explain } from './ipam-explain.ts';
 import { outputOf } from './output.ts';
 import { storeOption, withStore } from './store-option.ts';

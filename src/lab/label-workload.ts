@@ -5,7 +5,7 @@
  */
 import { entryOfKind, valueOfResource, withMetadata } from '../model/resource-entry.ts';
 import type { Labels } from '../model/selector.ts';
-import { identityOf } from '../node/attachment-names.ts';
+import { identityOf } from '../node/attach/attachment-names.ts';
 import { openStore } from '../store/open-store.ts';
 import { LabError } from './lab-error.ts';
 import { labPlaces } from './names.ts';

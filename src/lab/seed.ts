@@ -12,7 +12,7 @@ import { valueOfResource, withIdentity } from '../model/resource-entry.ts';
 import { keyOf } from '../model/resource-key.ts';
 import type { InterfaceAddress } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
-import { AddressAllocator, AllocationError } from '../node/address-allocator.ts';
+import { AddressAllocator, AllocationError } from '../node/addresses/address-allocator.ts';
 import { openStore } from '../store/open-store.ts';
 import { revision, TRANSACTION_WRITES_MAX } from '../store/store.ts';
 import { LabError } from './lab-error.ts';

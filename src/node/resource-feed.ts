@@ -22,6 +22,7 @@ import { cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
 import type { Entry } from '../store/store.ts';
+import { workloadMtu } from './attach/workload-mtu.ts';
 import { nodeAddresses } from './bgp/peer-sessions.ts';
 import { parseDurationMs } from './bgp/peer-settings.ts';
 import type { Bgp } from './bgp.ts';
@@ -34,7 +35,6 @@ import type { FelixNumbers } from './monitoring/felix-metrics.ts';
 import { metricsPlace } from './monitoring/metrics-place.ts';
 import type { MetricsPlace } from './monitoring/metrics-server.ts';
 import type { StoreListener } from './store-follower.ts';
-import { workloadMtu } from './workload-mtu.ts';
 
 export class ResourceFeed implements StoreListener {
   readonly #node: string;

@@ -1,7 +1,7 @@
 /** The model of hosts that are killed between any two calls, on a real etcd. MODEL_SEED repeats a run that failed. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { runAddressModel } from '../../src/node/address-model.suite.ts';
+import { runAddressModel } from '../../src/node/addresses/address-model.suite.ts';
 import { openEtcdStore } from '../../src/store/etcd.ts';
 import { TestEtcd } from './etcd-fixture.ts';
 

@@ -13,7 +13,7 @@ import { DEFAULT_NETWORK } from '../../src/cli/attach-request.ts';
 import type { AttachmentView } from '../../src/cli/attachment-view.ts';
 import { resourceTitle } from '../../src/model/resource.ts';
 import { resourceOfEntry } from '../../src/model/resource-entry.ts';
-import { askCni } from '../../src/node/cni-client.ts';
+import { askCni } from '../../src/node/attach/cni-client.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { FrameMachine } from './frame-machine.ts';
 import type { Outcome } from './two-hosts-fixture.ts';

@@ -8,8 +8,8 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PID_FILE_NAME } from '../agent-process.ts';
+import { DETACH_DIRECTORY_NAME } from '../attach/detach-queue.ts';
 import { CNI_SOCKET_NAME, CONTROL_SOCKET_NAME } from '../control-api.ts';
-import { DETACH_DIRECTORY_NAME } from '../detach-queue.ts';
 import { BACKENDS_FILE_NAME } from '../open-felix.ts';
 import { SETTINGS_FILE_NAME } from '../settings-record.ts';
 import { isOwnConflist } from './conflist.ts';

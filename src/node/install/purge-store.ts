@@ -12,7 +12,7 @@ import { allocationsOf } from '../../ipam/survey.ts';
 import { blockAffinityName, keyOf, resourceKey } from '../../model/resource-key.ts';
 import type { Store } from '../../store/store.ts';
 import { STATUS_PREFIX } from '../../store/store.ts';
-import { carryOut, readSurvey } from '../address-survey.ts';
+import { carryOut, readSurvey } from '../addresses/address-survey.ts';
 import type { OwnedObject, PurgePart } from './purge-part.ts';
 
 /** `node`: the name of this host in the store. */

@@ -24,7 +24,7 @@ import { ip } from '../../../src/net/ip.ts';
 import type { IfIndex, Link } from '../../../src/net/kernel-objects.ts';
 import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../../../src/net/kernel-objects.ts';
 import { WORKLOAD_HOST_MAC } from '../../../src/net/mac.ts';
-import { configureContainerSide } from '../../../src/node/container-side.ts';
+import { configureContainerSide } from '../../../src/node/attach/container-side.ts';
 import { Felix } from '../../../src/node/felix.ts';
 import { openFilterBackend } from '../../../src/node/filter/open-backend.ts';
 import { PacketFilter } from '../../../src/node/filter/packet-filter.ts';

@@ -5,19 +5,19 @@
  * orchestrator win over all of them, since policy relies on these. Annotations remember what GC needs to know.
  */
 import { randomUUID } from 'node:crypto';
-import type { NetworkConfiguration } from '../cni/network-configuration.ts';
-import type { AttachmentId, CniRequest } from '../cni/request.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import { API_VERSION } from '../model/resource.ts';
-import { withIdentity } from '../model/resource-entry.ts';
-import { DEFAULT_NAMESPACE } from '../model/validate.ts';
-import type { WorkloadEndpoint, WorkloadEndpointSpec } from '../model/workload-endpoint.ts';
-import { formatCidr, hostPrefix } from '../net/cidr.ts';
-import { formatIp, type Ip } from '../net/ip.ts';
-import type { Mac } from '../net/mac.ts';
-import { DEVICE_ATTRIBUTE } from './address-garbage.ts';
+import type { NetworkConfiguration } from '../../cni/network-configuration.ts';
+import type { AttachmentId, CniRequest } from '../../cni/request.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import { API_VERSION } from '../../model/resource.ts';
+import { withIdentity } from '../../model/resource-entry.ts';
+import { DEFAULT_NAMESPACE } from '../../model/validate.ts';
+import type { WorkloadEndpoint, WorkloadEndpointSpec } from '../../model/workload-endpoint.ts';
+import { formatCidr, hostPrefix } from '../../net/cidr.ts';
+import { formatIp, type Ip } from '../../net/ip.ts';
+import type { Mac } from '../../net/mac.ts';
+import { DEVICE_ATTRIBUTE } from '../addresses/address-garbage.ts';
+import type { ContainerLabels } from '../runtimes/container-databases.ts';
 import { guestMacOf, type Identity, workloadOf } from './attachment-names.ts';
-import type { ContainerLabels } from './runtimes/container-databases.ts';
 
 /** Which of a node's endpoints belong to a network, for GC. */
 const NETWORK_ANNOTATION = 'cni.muslin.io/network';

@@ -5,12 +5,12 @@
  * A wish may say who is meant to have the address and since when, as a report of leaks does; one that has changed hands since is
  * kept. Each address is one transaction. Called by `muslin ipam release`.
  */
-import { planReleaseAddress } from '../ipam/release.ts';
-import type { Survey } from '../ipam/survey.ts';
-import { allocationsOf, endpointsByAddress, sinceOf } from '../ipam/survey.ts';
-import type { Ip } from '../net/ip.ts';
-import { formatIp } from '../net/ip.ts';
-import type { Store } from '../store/store.ts';
+import { planReleaseAddress } from '../../ipam/release.ts';
+import type { Survey } from '../../ipam/survey.ts';
+import { allocationsOf, endpointsByAddress, sinceOf } from '../../ipam/survey.ts';
+import type { Ip } from '../../net/ip.ts';
+import { formatIp } from '../../net/ip.ts';
+import type { Store } from '../../store/store.ts';
 import { carryOut, readSurvey } from './address-survey.ts';
 
 /** Each lost attempt is another's success at the same block, within milliseconds. */

@@ -1,10 +1,10 @@
 /** Containers that are gone without a word: found by their devices or their runtimes, and only after the grace time. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import type { Log } from '../lib/log.ts';
-import { resourceKey } from '../model/resource-key.ts';
-import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
-import { openMemoryStore } from '../store/memory.ts';
+import type { Log } from '../../lib/log.ts';
+import { resourceKey } from '../../model/resource-key.ts';
+import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
+import { openMemoryStore } from '../../store/memory.ts';
 import { AttachmentGarbage } from './attachment-garbage.ts';
 import { startGarbageRounds } from './garbage-rounds.ts';
 

@@ -1,13 +1,13 @@
 /** The agent's rounds: what is released, when, and what is left alone. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LEAK_GRACE_MS } from '../ipam/check.ts';
-import type { Json } from '../lib/json.ts';
-import type { Log, LogData } from '../lib/log.ts';
-import { resourceKey } from '../model/resource-key.ts';
-import { cidr } from '../net/cidr.ts';
-import { formatIp } from '../net/ip.ts';
-import { openMemoryStore } from '../store/memory.ts';
+import { LEAK_GRACE_MS } from '../../ipam/check.ts';
+import type { Json } from '../../lib/json.ts';
+import type { Log, LogData } from '../../lib/log.ts';
+import { resourceKey } from '../../model/resource-key.ts';
+import { cidr } from '../../net/cidr.ts';
+import { formatIp } from '../../net/ip.ts';
+import { openMemoryStore } from '../../store/memory.ts';
 import { AddressAllocator } from './address-allocator.ts';
 import { AddressGarbage, DEVICE_ATTRIBUTE } from './address-garbage.ts';
 import { readSurvey } from './address-survey.ts';

@@ -11,15 +11,15 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CNI_ERROR } from '../cni/cni-error.ts';
-import { encodeRequest, RequestFrameDecoder } from '../cni/frame.ts';
-import type { AttachmentId } from '../cni/request.ts';
-import { parseRequest } from '../cni/request.ts';
-import type { Backoff } from '../lib/backoff.ts';
-import { backoffMs } from '../lib/backoff.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/prng.ts';
+import { CNI_ERROR } from '../../cni/cni-error.ts';
+import { encodeRequest, RequestFrameDecoder } from '../../cni/frame.ts';
+import type { AttachmentId } from '../../cni/request.ts';
+import { parseRequest } from '../../cni/request.ts';
+import type { Backoff } from '../../lib/backoff.ts';
+import { backoffMs } from '../../lib/backoff.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/prng.ts';
 import { isStoreTrouble, Refusal } from './cni-refusal.ts';
 
 export interface Detachment extends AttachmentId {

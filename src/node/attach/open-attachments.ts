@@ -9,25 +9,25 @@
  * What has been opened goes to `closers`, to be closed in the opposite order.
  */
 import { join } from 'node:path';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/prng.ts';
-import { sameIp } from '../net/ip.ts';
-import type { Store } from '../store/store.ts';
-import { AddressAllocator } from './address-allocator.ts';
-import { AddressGarbage } from './address-garbage.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Random } from '../../lib/prng.ts';
+import { sameIp } from '../../net/ip.ts';
+import type { Store } from '../../store/store.ts';
+import { AddressAllocator } from '../addresses/address-allocator.ts';
+import { AddressGarbage } from '../addresses/address-garbage.ts';
+import { nodeAddresses } from '../bgp/peer-sessions.ts';
+import type { AgentConfiguration } from '../configuration.ts';
+import { CNI_SOCKET_NAME } from '../control-api.ts';
+import type { EntryReader } from '../entry-reader.ts';
+import type { Felix } from '../felix.ts';
+import type { ResourceFeed } from '../resource-feed.ts';
+import { containerLabels, isKnownContainer } from '../runtimes/container-databases.ts';
 import { AttachmentGarbage } from './attachment-garbage.ts';
 import { Attachments, type NodeFacts } from './attachments.ts';
-import { nodeAddresses } from './bgp/peer-sessions.ts';
 import { startCniServer } from './cni-server.ts';
-import type { AgentConfiguration } from './configuration.ts';
-import { CNI_SOCKET_NAME } from './control-api.ts';
 import { type Detachment, DetachQueue } from './detach-queue.ts';
-import type { EntryReader } from './entry-reader.ts';
-import type { Felix } from './felix.ts';
 import { startGarbageRounds } from './garbage-rounds.ts';
-import type { ResourceFeed } from './resource-feed.ts';
-import { containerLabels, isKnownContainer } from './runtimes/container-databases.ts';
 
 /** Begins to serve the CNI socket. What was left undone is known before the first container may come. */
 export async function openAttachments(parts: {

@@ -4,15 +4,15 @@
  * The grace time is Calico's, `controllers.node.leakGracePeriod` of the KubeControllersConfiguration "default": 15 minutes where
  * nobody says otherwise, and 0s for never. So what is left is found after one grace time and gone within one and a half.
  */
-import { LEAK_GRACE_MS } from '../ipam/check.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import { DEFAULT_CONFIGURATION } from '../model/configuration-name.ts';
-import { entryOfKind } from '../model/resource-entry.ts';
-import { resourceKey } from '../model/resource-key.ts';
-import { type Store, StoreError } from '../store/store.ts';
-import { AllocationError } from './address-allocator.ts';
-import { parseDurationMs } from './bgp/peer-settings.ts';
+import { LEAK_GRACE_MS } from '../../ipam/check.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { DEFAULT_CONFIGURATION } from '../../model/configuration-name.ts';
+import { entryOfKind } from '../../model/resource-entry.ts';
+import { resourceKey } from '../../model/resource-key.ts';
+import { type Store, StoreError } from '../../store/store.ts';
+import { AllocationError } from '../addresses/address-allocator.ts';
+import { parseDurationMs } from '../bgp/peer-settings.ts';
 
 /** A round costs a listing; nobody can mean to wait for less. */
 const ROUND_MS_MIN = 500;

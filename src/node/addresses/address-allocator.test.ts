@@ -1,15 +1,15 @@
 /** The allocator over a store: races, retries, and what is written with an assignment. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Assignment } from '../ipam/assign.ts';
-import type { AnyResource } from '../model/kinds.ts';
-import { resourceOfEntry, valueOfResource } from '../model/resource-entry.ts';
-import { keyOf, kindPrefix } from '../model/resource-key.ts';
-import { validateResource } from '../model/validate.ts';
-import { cidr } from '../net/cidr.ts';
-import { formatIp } from '../net/ip.ts';
-import { openMemoryStore } from '../store/memory.ts';
-import { revision, type Store, type Transaction } from '../store/store.ts';
+import type { Assignment } from '../../ipam/assign.ts';
+import type { AnyResource } from '../../model/kinds.ts';
+import { resourceOfEntry, valueOfResource } from '../../model/resource-entry.ts';
+import { keyOf, kindPrefix } from '../../model/resource-key.ts';
+import { validateResource } from '../../model/validate.ts';
+import { cidr } from '../../net/cidr.ts';
+import { formatIp } from '../../net/ip.ts';
+import { openMemoryStore } from '../../store/memory.ts';
+import { revision, type Store, type Transaction } from '../../store/store.ts';
 import { AddressAllocator, AllocationError } from './address-allocator.ts';
 
 async function storeWith(pools: Record<string, object>): Promise<Store> {

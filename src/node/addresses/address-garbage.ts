@@ -9,19 +9,19 @@
  * An empty block is given up when it has been empty for a grace time and the node has another one, unless blocks are
  * made by hand. Called in rounds (garbage-rounds.ts).
  */
-import { isEmpty } from '../ipam/block.ts';
-import { type CheckTime, check } from '../ipam/check.ts';
-import type { Allocation } from '../ipam/survey.ts';
-import { allocationsOf, endpointsByAddress, Survey } from '../ipam/survey.ts';
-import type { Log } from '../lib/log.ts';
-import type { IpamBlock } from '../model/ipam-block.ts';
-import { entryOfKind } from '../model/resource-entry.ts';
-import { cidrName, kindPrefix, resourceKey } from '../model/resource-key.ts';
-import type { Labels } from '../model/selector.ts';
-import type { Store } from '../store/store.ts';
+import { isEmpty } from '../../ipam/block.ts';
+import { type CheckTime, check } from '../../ipam/check.ts';
+import type { Allocation } from '../../ipam/survey.ts';
+import { allocationsOf, endpointsByAddress, Survey } from '../../ipam/survey.ts';
+import type { Log } from '../../lib/log.ts';
+import type { IpamBlock } from '../../model/ipam-block.ts';
+import { entryOfKind } from '../../model/resource-entry.ts';
+import { cidrName, kindPrefix, resourceKey } from '../../model/resource-key.ts';
+import type { Labels } from '../../model/selector.ts';
+import type { Store } from '../../store/store.ts';
+import { stillSince } from '../attach/garbage-rounds.ts';
 import type { AddressAllocator } from './address-allocator.ts';
 import { carryOut, readSurvey } from './address-survey.ts';
-import { stillSince } from './garbage-rounds.ts';
 
 /** Among a holder's secondary attributes: its device on the host. */
 export const DEVICE_ATTRIBUTE = 'device';

@@ -4,16 +4,16 @@
  * The far end of a pair is made in the container's namespace, where it is set up before the near end comes up: that is Felix's
  * work, once rules are in force. A virtual machine has no namespace; the other end of its tap is its own.
  */
-import { CNI_ERROR } from '../cni/cni-error.ts';
-import type { CniResult, ResultAddress, ResultRoute } from '../cni/result.ts';
-import { type Kernel, KernelError } from '../kernel/kernel.ts';
-import { openKernel } from '../kernel/netlink-kernel.ts';
-import { OWN_NAMESPACE, sameNamespace } from '../kernel/network-namespace.ts';
-import { addTap } from '../kernel/tap.ts';
-import { hostPrefix, prefixOf } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import type { Link } from '../net/kernel-objects.ts';
-import { type Mac, WORKLOAD_HOST_MAC } from '../net/mac.ts';
+import { CNI_ERROR } from '../../cni/cni-error.ts';
+import type { CniResult, ResultAddress, ResultRoute } from '../../cni/result.ts';
+import { type Kernel, KernelError } from '../../kernel/kernel.ts';
+import { openKernel } from '../../kernel/netlink-kernel.ts';
+import { OWN_NAMESPACE, sameNamespace } from '../../kernel/network-namespace.ts';
+import { addTap } from '../../kernel/tap.ts';
+import { hostPrefix, prefixOf } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+import type { Link } from '../../net/kernel-objects.ts';
+import { type Mac, WORKLOAD_HOST_MAC } from '../../net/mac.ts';
 import { type AddRequest, macOf } from './attachment-endpoint.ts';
 import { Refusal } from './cni-refusal.ts';
 import { configureContainerSide, workloadGateway } from './container-side.ts';

@@ -5,10 +5,10 @@
  * the caller's (CNI SPEC 1.1.0, sections 2 and 3); the frames are those of cni/frame.ts.
  */
 import { connect } from 'node:net';
-import type { CniErrorCode } from '../cni/cni-error.ts';
-import { decodeAnswer, encodeRequest } from '../cni/frame.ts';
-import { isJsonObject } from '../lib/json.ts';
-import { AgentUnreachable, reasonOf } from './control-client.ts';
+import type { CniErrorCode } from '../../cni/cni-error.ts';
+import { decodeAnswer, encodeRequest } from '../../cni/frame.ts';
+import { isJsonObject } from '../../lib/json.ts';
+import { AgentUnreachable, reasonOf } from '../control-client.ts';
 
 /** The agent has understood, and says why it does not do it. */
 export class CniRefusal extends Error {

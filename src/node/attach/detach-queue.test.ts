@@ -4,10 +4,9 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
-import { encodeRequest } from '../cni/frame.ts';
-import type { Log } from '../lib/log.ts';
-import { StoreError } from '../store/store.ts';
+import { encodeRequest } from '../../cni/frame.ts';
+import type { Log } from '../../lib/log.ts';
+import { StoreError } from '../../store/store.ts';
 import { type Detachment, DetachQueue } from './detach-queue.ts';
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => SILENT };
@@ -69,8 +68,9 @@ describe('the queue of detachments', () => {
     writeFileSync(join(runDirectory, 'detach', name), encodeRequest({ environment, input }));
   }
 
+  /** Turns of the event loop until it is so: what is waited for comes by the file system and by the queue's own timers. */
   async function until(condition: () => boolean): Promise<void> {
-    for (const start = performance.now(); !condition(); await pause(5)) {
+    for (const start = performance.now(); !condition(); await new Promise(setImmediate)) {
       assert.ok(performance.now() - start < PATIENCE_MS, `not in time: ${done}; ${files()}`);
     }
   }

@@ -5,15 +5,15 @@
  * that it stands on is as it was read; where somebody was faster it is left, and the next pass decides on what is there
  * then. Called by the commands for IPAM and by the agent.
  */
-import type { CheckTime } from '../ipam/check.ts';
-import { check } from '../ipam/check.ts';
-import type { Finding, Found } from '../ipam/finding.ts';
-import type { Plan } from '../ipam/plan.ts';
-import { SURVEYED_KINDS, Survey } from '../ipam/survey.ts';
-import type { AnyResource } from '../model/kinds.ts';
-import { resourceOfEntry } from '../model/resource-entry.ts';
-import { parseResourceKey, RESOURCES_PREFIX } from '../model/resource-key.ts';
-import type { Store } from '../store/store.ts';
+import type { CheckTime } from '../../ipam/check.ts';
+import { check } from '../../ipam/check.ts';
+import type { Finding, Found } from '../../ipam/finding.ts';
+import type { Plan } from '../../ipam/plan.ts';
+import { SURVEYED_KINDS, Survey } from '../../ipam/survey.ts';
+import type { AnyResource } from '../../model/kinds.ts';
+import { resourceOfEntry } from '../../model/resource-entry.ts';
+import { parseResourceKey, RESOURCES_PREFIX } from '../../model/resource-key.ts';
+import type { Store } from '../../store/store.ts';
 
 /** Each pass repairs what the one before has laid open: a record, then the leak that it counts, then the block. */
 const PASSES_MAX = 10;

@@ -4,10 +4,10 @@
  * What may be otherwise in a moment is "try again later" (CNI's code 11), which runtimes do; all else is for the user who reads
  * it. Our own bugs are no answer: they are thrown on. Codes: CNI SPEC 1.1.0, "Error".
  */
-import { CNI_ERROR, type CniError, type CniErrorCode } from '../cni/cni-error.ts';
-import { KernelError } from '../kernel/kernel.ts';
-import { StoreError } from '../store/store.ts';
-import { AllocationError } from './address-allocator.ts';
+import { CNI_ERROR, type CniError, type CniErrorCode } from '../../cni/cni-error.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import { StoreError } from '../../store/store.ts';
+import { AllocationError } from '../addresses/address-allocator.ts';
 
 /** A refusal on its way to the runtime. */
 export class Refusal extends Error {

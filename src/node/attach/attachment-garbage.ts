@@ -6,8 +6,8 @@
  * is left of the namespace is a crash's. Either must hold for a grace time, in every round, for containers are also just being
  * made, or just being removed; each removal is logged with its reason. Endpoints of others are left alone.
  */
-import type { Log } from '../lib/log.ts';
-import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
+import type { Log } from '../../lib/log.ts';
+import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
 import { type EndpointOrigin, originOf } from './attachment-endpoint.ts';
 import type { Detachment } from './detach-queue.ts';
 import { stillSince } from './garbage-rounds.ts';

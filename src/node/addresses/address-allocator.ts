@@ -9,25 +9,25 @@
  * Only what a decision needs is read: pools, reservations, the node's own claims and blocks. All blocks are listed when
  * the node needs a new one, or an address outside its own.
  */
-import type { Assignment, AssignOutcome, BlockLimits } from '../ipam/assign.ts';
-import { blockLimitsOf, planAssign } from '../ipam/assign.ts';
-import { SINCE_ATTRIBUTE } from '../ipam/block.ts';
-import { planClaim } from '../ipam/claim.ts';
-import { handleFailure, handleKey } from '../ipam/handle.ts';
-import { planReleaseEmptyBlocks, planReleaseHandle } from '../ipam/release.ts';
-import type { FailureCode, Snapshot } from '../ipam/snapshot.ts';
-import { wallClockNow } from '../lib/clock.ts';
-import { DEFAULT_CONFIGURATION } from '../model/configuration-name.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import type { IpamHandle } from '../model/ipam-handle.ts';
-import type { KindName } from '../model/kinds.ts';
-import { cidrName, kindPrefix, resourceKey } from '../model/resource-key.ts';
-import type { Labels } from '../model/selector.ts';
-import type { Cidr } from '../net/cidr.ts';
-import { cidr, formatCidr } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import type { Store, Transaction } from '../store/store.ts';
-import { EntryReader, type OfKind } from './entry-reader.ts';
+import type { Assignment, AssignOutcome, BlockLimits } from '../../ipam/assign.ts';
+import { blockLimitsOf, planAssign } from '../../ipam/assign.ts';
+import { SINCE_ATTRIBUTE } from '../../ipam/block.ts';
+import { planClaim } from '../../ipam/claim.ts';
+import { handleFailure, handleKey } from '../../ipam/handle.ts';
+import { planReleaseEmptyBlocks, planReleaseHandle } from '../../ipam/release.ts';
+import type { FailureCode, Snapshot } from '../../ipam/snapshot.ts';
+import { wallClockNow } from '../../lib/clock.ts';
+import { DEFAULT_CONFIGURATION } from '../../model/configuration-name.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import type { IpamHandle } from '../../model/ipam-handle.ts';
+import type { KindName } from '../../model/kinds.ts';
+import { cidrName, kindPrefix, resourceKey } from '../../model/resource-key.ts';
+import type { Labels } from '../../model/selector.ts';
+import type { Cidr } from '../../net/cidr.ts';
+import { cidr, formatCidr } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+import type { Store, Transaction } from '../../store/store.ts';
+import { EntryReader, type OfKind } from '../entry-reader.ts';
 
 /** Calico's bound. Each lost attempt is another host's success, so a hundred in a row is not a race any more. */
 const ATTEMPTS_MAX = 100;

@@ -10,14 +10,14 @@
  * permanent neighbour entry is not cut off; with the entry it does not even have to ask. Duplicate address detection
  * is switched off: an address that IPAM gave is ours, and waiting a second to find out would be felt at each start.
  */
-import { WORKLOAD_GATEWAY } from '../felix/desired/desired.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { familyOf, hostPrefix, prefixOf } from '../net/cidr.ts';
-import type { Family, Ip } from '../net/ip.ts';
-import { addressBits, formatIp, ip, sameIp } from '../net/ip.ts';
-import type { IfIndex, Link, Route } from '../net/kernel-objects.ts';
-import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../net/kernel-objects.ts';
-import { WORKLOAD_HOST_MAC } from '../net/mac.ts';
+import { WORKLOAD_GATEWAY } from '../../felix/desired/desired.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { familyOf, hostPrefix, prefixOf } from '../../net/cidr.ts';
+import type { Family, Ip } from '../../net/ip.ts';
+import { addressBits, formatIp, ip, sameIp } from '../../net/ip.ts';
+import type { IfIndex, Link, Route } from '../../net/kernel-objects.ts';
+import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../../net/kernel-objects.ts';
+import { WORKLOAD_HOST_MAC } from '../../net/mac.ts';
 
 /** Made from WORKLOAD_HOST_MAC as RFC 4291 appendix A says (modified EUI-64). */
 const IPV6_GATEWAY = ip('fe80::ecee:eeff:feee:eeee');

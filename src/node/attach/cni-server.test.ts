@@ -6,8 +6,8 @@ import { connect, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { JsonObject } from '../cni/fields.ts';
-import type { Log } from '../lib/log.ts';
+import type { JsonObject } from '../../cni/fields.ts';
+import type { Log } from '../../lib/log.ts';
 import { type CniOutcome, type CniWork, startCniServer } from './cni-server.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'muslin-test-cni-server-'));

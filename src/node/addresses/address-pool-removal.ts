@@ -6,17 +6,17 @@
  * and from then on nobody can take from it. Then it is looked at again, the empty blocks are given up, and the pool goes.
  * A crash between leaves a disabled pool, which the next attempt removes. Called by `muslin delete`.
  */
-import { blockPrefix, isEmpty, ownerOf } from '../ipam/block.ts';
-import { poolPrefix } from '../ipam/pools.ts';
-import { planReleaseBlock } from '../ipam/release.ts';
-import type { Survey } from '../ipam/survey.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import type { IpamBlock } from '../model/ipam-block.ts';
-import { valueOfResource } from '../model/resource-entry.ts';
-import { blockAffinityName, keyOf, resourceKey } from '../model/resource-key.ts';
-import { containsCidr } from '../net/cidr.ts';
-import type { Store } from '../store/store.ts';
-import { revision } from '../store/store.ts';
+import { blockPrefix, isEmpty, ownerOf } from '../../ipam/block.ts';
+import { poolPrefix } from '../../ipam/pools.ts';
+import { planReleaseBlock } from '../../ipam/release.ts';
+import type { Survey } from '../../ipam/survey.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import type { IpamBlock } from '../../model/ipam-block.ts';
+import { valueOfResource } from '../../model/resource-entry.ts';
+import { blockAffinityName, keyOf, resourceKey } from '../../model/resource-key.ts';
+import { containsCidr } from '../../net/cidr.ts';
+import type { Store } from '../../store/store.ts';
+import { revision } from '../../store/store.ts';
 import { carryOut, readSurvey } from './address-survey.ts';
 
 /** Conflicts here are with those who release the pool's last addresses, or with another who removes it. */

@@ -1,7 +1,7 @@
 /** Ids and interfaces as CNI allows them, against names that a resource may have. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nameProblem } from '../model/fields.ts';
+import { nameProblem } from '../../model/fields.ts';
 import { endpointNameOf } from './attachment-names.ts';
 
 const HEX = 'ab'.repeat(32);

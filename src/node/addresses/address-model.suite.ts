@@ -7,15 +7,15 @@
  * endpoints in two steps, or claim blocks in three, as agents of others do. Somebody repairs all the while.
  */
 import assert from 'node:assert/strict';
-import { LEAK_GRACE_MS } from '../ipam/check.ts';
-import { World } from '../ipam/world.suite.ts';
-import type { Random } from '../lib/prng.ts';
-import { seededRandom } from '../lib/prng.ts';
-import { parseResourceKey, RESOURCES_PREFIX, resourceKey } from '../model/resource-key.ts';
-import { cidr, overlaps } from '../net/cidr.ts';
-import { formatIp } from '../net/ip.ts';
-import type { Json, Store, Transaction, Write } from '../store/store.ts';
-import { revision, StoreError } from '../store/store.ts';
+import { LEAK_GRACE_MS } from '../../ipam/check.ts';
+import { World } from '../../ipam/world.suite.ts';
+import type { Random } from '../../lib/prng.ts';
+import { seededRandom } from '../../lib/prng.ts';
+import { parseResourceKey, RESOURCES_PREFIX, resourceKey } from '../../model/resource-key.ts';
+import { cidr, overlaps } from '../../net/cidr.ts';
+import { formatIp } from '../../net/ip.ts';
+import type { Json, Store, Transaction, Write } from '../../store/store.ts';
+import { revision, StoreError } from '../../store/store.ts';
 import { AddressAllocator, AllocationError } from './address-allocator.ts';
 import { removePool } from './address-pool-removal.ts';
 import { readSurvey, repair } from './address-survey.ts';

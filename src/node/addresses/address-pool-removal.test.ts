@@ -1,11 +1,11 @@
 /** Removing a pool while a host is about to take an address from it: at whatever moment it does, no address is left without a pool. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { usageOf } from '../ipam/usage.ts';
-import type { Json } from '../lib/json.ts';
-import { resourceKey } from '../model/resource-key.ts';
-import { openMemoryStore } from '../store/memory.ts';
-import type { Store } from '../store/store.ts';
+import { usageOf } from '../../ipam/usage.ts';
+import type { Json } from '../../lib/json.ts';
+import { resourceKey } from '../../model/resource-key.ts';
+import { openMemoryStore } from '../../store/memory.ts';
+import type { Store } from '../../store/store.ts';
 import { AddressAllocator } from './address-allocator.ts';
 import { removePool } from './address-pool-removal.ts';
 import { readSurvey } from './address-survey.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { FelixConfiguration, FelixConfigurationSpec } from '../model/felix-configuration.ts';
-import { effectiveFelix } from '../model/felix-configuration.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import { validateResource } from '../model/validate.ts';
+import type { FelixConfiguration, FelixConfigurationSpec } from '../../model/felix-configuration.ts';
+import { effectiveFelix } from '../../model/felix-configuration.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import { validateResource } from '../../model/validate.ts';
 import { workloadMtu } from './workload-mtu.ts';
 
 function resource<Kind>(kind: string, name: string, spec: object): Kind {

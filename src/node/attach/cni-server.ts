@@ -14,17 +14,17 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import type { CniError, CniVersion } from '../cni/cni-error.ts';
-import { CNI_ERROR, encodeError, encodeVersions, NEWEST_CNI_VERSION } from '../cni/cni-error.ts';
-import type { RequestFrame } from '../cni/frame.ts';
-import { encodeAnswer, RequestFrameDecoder } from '../cni/frame.ts';
-import type { CniRequest } from '../cni/request.ts';
-import { parseRequest } from '../cni/request.ts';
-import type { CniResult } from '../cni/result.ts';
-import { encodeResult } from '../cni/result.ts';
-import { KernelError } from '../kernel/kernel.ts';
-import { OWN_NAMESPACE, sameNamespace } from '../kernel/network-namespace.ts';
-import type { Log } from '../lib/log.ts';
+import type { CniError, CniVersion } from '../../cni/cni-error.ts';
+import { CNI_ERROR, encodeError, encodeVersions, NEWEST_CNI_VERSION } from '../../cni/cni-error.ts';
+import type { RequestFrame } from '../../cni/frame.ts';
+import { encodeAnswer, RequestFrameDecoder } from '../../cni/frame.ts';
+import type { CniRequest } from '../../cni/request.ts';
+import { parseRequest } from '../../cni/request.ts';
+import type { CniResult } from '../../cni/result.ts';
+import { encodeResult } from '../../cni/result.ts';
+import { KernelError } from '../../kernel/kernel.ts';
+import { OWN_NAMESPACE, sameNamespace } from '../../kernel/network-namespace.ts';
+import type { Log } from '../../lib/log.ts';
 
 /** What a request led to: ADD gives a result, the others nothing. */
 export type CniOutcome = { readonly result: CniResult | undefined } | { readonly error: CniError };

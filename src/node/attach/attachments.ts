@@ -12,22 +12,24 @@
  * Names follow from the container's id and interface (attachment-names.ts), so DEL needs no memory. It is taken on even while
  * the store is away (detach-queue.ts).
  */
-import { CNI_ERROR, type CniErrorCode } from '../cni/cni-error.ts';
-import type { AttachmentId, CniRequest } from '../cni/request.ts';
-import type { CniResult } from '../cni/result.ts';
-import { type Kernel, KernelError } from '../kernel/kernel.ts';
-import { openKernel } from '../kernel/netlink-kernel.ts';
-import { monotonicNow } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import { entryOfKind, valueOfResource } from '../model/resource-entry.ts';
-import { kindPrefix, resourceKey } from '../model/resource-key.ts';
-import type { Labels } from '../model/selector.ts';
-import { DEFAULT_NAMESPACE } from '../model/validate.ts';
-import type { WorkloadEndpoint } from '../model/workload-endpoint.ts';
-import { formatCidr, hostPrefix } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import { revision, type Store, StoreError, type Transaction } from '../store/store.ts';
-import { type AddressAllocator, AllocationError } from './address-allocator.ts';
+import { CNI_ERROR, type CniErrorCode } from '../../cni/cni-error.ts';
+import type { AttachmentId, CniRequest } from '../../cni/request.ts';
+import type { CniResult } from '../../cni/result.ts';
+import { type Kernel, KernelError } from '../../kernel/kernel.ts';
+import { openKernel } from '../../kernel/netlink-kernel.ts';
+import { monotonicNow } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { entryOfKind, valueOfResource } from '../../model/resource-entry.ts';
+import { kindPrefix, resourceKey } from '../../model/resource-key.ts';
+import type { Labels } from '../../model/selector.ts';
+import { DEFAULT_NAMESPACE } from '../../model/validate.ts';
+import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
+import { formatCidr, hostPrefix } from '../../net/cidr.ts';
+import type { Ip } from '../../net/ip.ts';
+import { revision, type Store, StoreError, type Transaction } from '../../store/store.ts';
+import { type AddressAllocator, AllocationError } from '../addresses/address-allocator.ts';
+import type { Felix } from '../felix.ts';
+import type { ContainerLabels } from '../runtimes/container-databases.ts';
 import { openContainer, resultOf, unwire, wire } from './attachment-device.ts';
 import { type AddRequest, endpointOf, holderAttributes, originOf } from './attachment-endpoint.ts';
 import { deviceOf, endpointNameOf, handleOf, type Identity, identityOf } from './attachment-names.ts';
@@ -35,8 +37,6 @@ import { cniErrorOf, isStoreTrouble, Refusal } from './cni-refusal.ts';
 import type { CniOutcome, CniWork } from './cni-server.ts';
 import { containerSideProblem } from './container-side.ts';
 import type { Detachment, DetachQueue } from './detach-queue.ts';
-import type { Felix } from './felix.ts';
-import type { ContainerLabels } from './runtimes/container-databases.ts';
 
 /** Rules and routes are in force within milliseconds; a runtime waits longer than this for nobody. */
 const READY_TIMEOUT_MS = 10_000;

@@ -1,7 +1,7 @@
 /** The model of hosts that are killed, on the memory store. MODEL_SEED repeats a run that failed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openMemoryStore } from '../store/memory.ts';
+import { openMemoryStore } from '../../store/memory.ts';
 import { type ModelCounts, runAddressModel } from './address-model.suite.ts';
 
 const SEEDS = 3;

@@ -5,15 +5,15 @@
  * of an old sandbox cannot meet what belongs to a new one with the same pod name.
  */
 import { createHash } from 'node:crypto';
-import type { AttachmentId, PodName } from '../cni/request.ts';
-import { endpointId } from '../felix/calc/local-endpoints.ts';
-import { WORKLOAD_DEVICE_PREFIX } from '../felix/dataplane/ownership.ts';
-import { assert } from '../lib/assert.ts';
-import { nameProblem } from '../model/fields.ts';
-import { resourceKey } from '../model/resource-key.ts';
-import { DEFAULT_NAMESPACE } from '../model/validate.ts';
-import type { Mac } from '../net/mac.ts';
-import { parseMac } from '../net/mac.ts';
+import type { AttachmentId, PodName } from '../../cni/request.ts';
+import { endpointId } from '../../felix/calc/local-endpoints.ts';
+import { WORKLOAD_DEVICE_PREFIX } from '../../felix/dataplane/ownership.ts';
+import { assert } from '../../lib/assert.ts';
+import { nameProblem } from '../../model/fields.ts';
+import { resourceKey } from '../../model/resource-key.ts';
+import { DEFAULT_NAMESPACE } from '../../model/validate.ts';
+import type { Mac } from '../../net/mac.ts';
+import { parseMac } from '../../net/mac.ts';
 
 /** What an attachment is called: in the store, in the calculation, on the host. */
 export interface Identity {

@@ -6,10 +6,10 @@
  * tunnel's MTU that FelixConfiguration sets stands in place of the computed one; `ipipEnabled` and `vxlanEnabled` overrule what
  * the pools say, as in Calico. What is in force when a container is attached stays with it. Called by node/resource-feed.ts.
  */
-import type { EffectiveFelix } from '../model/felix-configuration.ts';
-import type { IpPool } from '../model/ip-pool.ts';
-import { cidr, familyOf } from '../net/cidr.ts';
-import type { Family } from '../net/ip.ts';
+import type { EffectiveFelix } from '../../model/felix-configuration.ts';
+import type { IpPool } from '../../model/ip-pool.ts';
+import { cidr, familyOf } from '../../net/cidr.ts';
+import type { Family } from '../../net/ip.ts';
 
 /** Where the uplink is not known (yet): the smallest among the usual clouds, which Calico takes as well. */
 const UPLINK_MTU_FALLBACK = 1460;
