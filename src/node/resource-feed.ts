@@ -97,6 +97,11 @@ export class ResourceFeed implements StoreListener {
     return this.#nodes.get(this.#node);
   }
 
+  /** The endpoints of our own node. */
+  ownEndpoints(): Iterable<WorkloadEndpoint> {
+    return this.#bgpResources.endpoints.values();
+  }
+
   /** What people call the container that has an address, on whatever host: "default/a1". */
   workloadAt(address: Ip): string | undefined {
     const id = this.#endpointsByAddress.get(formatIp(address));

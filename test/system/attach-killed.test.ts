@@ -127,14 +127,7 @@ describe('an agent that is killed', () => {
       assert.ok(step <= STEPS_MAX, `ADD has not succeeded in ${STEPS_MAX} steps`);
       await start('ADD', step);
       if (step > 1 && step % 2 === 1) assert.equal(call('DEL').code, 0, `DEL, with an agent, after step ${step - 1}`);
-      if (baseline === undefined) {
-        baseline = await settled();
-      } else {
-        await lab.eventually(`nothing is left of step ${step - 1}`, async () => {
-          assert.equal(await everything(), baseline);
-          return true;
-        });
-      }
+      baseline = await likeBefore(baseline, step);
       const added = call('ADD');
       isAttached = added.code === 0;
       if (isAttached) context.diagnostic(`${step - 1} steps`);
@@ -155,14 +148,7 @@ describe('an agent that is killed', () => {
     for (let step = 1; !isDetached; step++) {
       assert.ok(step <= STEPS_MAX, `DEL has not succeeded in ${STEPS_MAX} steps`);
       await start('DEL', step);
-      if (baseline === undefined) {
-        baseline = await settled();
-      } else {
-        await lab.eventually(`nothing is left of step ${step - 1}`, async () => {
-          assert.equal(await everything(), baseline);
-          return true;
-        });
-      }
+      baseline = await likeBefore(baseline, step);
       assert.equal(call('ADD').code, 0);
       assert.equal(call('DEL').code, 0, `DEL at step ${step}`);
       // A step may come after the answer, when Felix follows.
@@ -179,6 +165,16 @@ describe('an agent that is killed', () => {
 /** nsenter ends as its program does: by the same signal. */
 function agentDeath(): string {
   return 'SIGKILL';
+}
+
+/** Waits until the host is as it was at first: nothing is left of the step before. At first it only has to be at rest. */
+async function likeBefore(baseline: string | undefined, step: number): Promise<string> {
+  if (baseline === undefined) return settled();
+  await lab.eventually(`nothing is left of step ${step - 1}`, async () => {
+    assert.equal(await everything(), baseline);
+    return true;
+  });
+  return baseline;
 }
 
 /** What the host is like when nothing changes any more. */

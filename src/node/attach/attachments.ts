@@ -58,6 +58,8 @@ interface AttachmentsOptions {
   readonly kernel: Kernel;
   readonly felix: Felix;
   readonly facts: () => NodeFacts;
+  /** The endpoints of this node that the agent has been told of, its own writes too. */
+  readonly knownEndpoints: () => Iterable<WorkloadEndpoint>;
   /** What the container's runtime has written down of it. */
   readonly labelsOf: (containerId: string) => ContainerLabels;
   /** Where detachments wait that cannot be finished now; `detachNow` is how it finishes them. */
@@ -272,14 +274,19 @@ export class Attachments {
   async #find(attachment: AttachmentId): Promise<Found | undefined> {
     const { node, store } = this.#options;
     const name = endpointNameOf(node, attachment);
-    const keyIn = (namespace: string) => resourceKey({ kind: 'WorkloadEndpoint', namespace, name });
-    const likely = await store.get(keyIn(DEFAULT_NAMESPACE));
-    const found =
-      likely === undefined
-        ? (await this.ownEndpoints()).find((endpoint) => endpoint.metadata.name === name)
-        : entryOfKind('WorkloadEndpoint', likely);
-    if (found === undefined) return likely && { key: likely.key, networkName: undefined };
-    return { key: keyIn(found.metadata.namespace ?? DEFAULT_NAMESPACE), networkName: originOf(found)?.networkName };
+    const namespace = await this.#namespaceOf(name);
+    const entry = await store.get(resourceKey({ kind: 'WorkloadEndpoint', namespace, name }));
+    if (entry === undefined) return undefined;
+    const endpoint = entryOfKind('WorkloadEndpoint', entry);
+    return { key: entry.key, networkName: endpoint && originOf(endpoint)?.networkName };
+  }
+
+  /** This node's endpoints are known as soon as the store has been read; before, all of the network are looked through. */
+  async #namespaceOf(name: string): Promise<string> {
+    const { felix, knownEndpoints } = this.#options;
+    const endpoints = felix.storeState().ready ? knownEndpoints() : await this.ownEndpoints();
+    for (const { metadata } of endpoints) if (metadata.name === name) return metadata.namespace ?? DEFAULT_NAMESPACE;
+    return DEFAULT_NAMESPACE;
   }
 
   /** The endpoints of this node, as the store has them. */

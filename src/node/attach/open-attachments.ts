@@ -50,7 +50,11 @@ export async function openAttachments(parts: {
   const labelsOf = (id: string) => containerLabels(id, { podman, containerd });
   const isKnown = (runtime: string, id: string) => isKnownContainer(runtime, id, { podman, containerd });
   const common = { node, store, allocator, log };
-  const attachments = new Attachments({ ...common, kernel, felix, facts, labelsOf, queue: () => queue });
+  const knownEndpoints = () => feed.ownEndpoints();
+  const attachments = new Attachments({
+    ...{ ...common, kernel, felix, facts, knownEndpoints, labelsOf },
+    queue: () => queue,
+  });
   const detach = (detachment: Detachment) => attachments.detachNow(detachment);
   const queue = new DetachQueue({ runDirectory, detach, log, random });
   closers.push(queue.start());
