@@ -4,10 +4,11 @@
  * them to bench/attach.txt.
  *
  * Each of RUNS rounds attaches a container of its own with each of them, so that what disturbs the machine disturbs all
- * alike: once on an agent that has just started, once after CYCLES containers have come and gone. Then each gets a burst of BURST calls at once. Ours runs against a lab of one host and returns only when the policy of
- * the container is in the kernel; the bridge makes no rules (ipMasq off). Each plugin has a host namespace of its own. What is
- * timed is what a runtime waits for: fork, exec, the plugin's work, its end. The agent runs from the bundle; that it gives back,
- * once, what its start took (two seconds after it) is waited for. The phases of an ADD are the agent's own, from its log.
+ * alike: once on an agent that has just started, once after CYCLES containers have come and gone. Then each gets a burst of BURST
+ * calls at once. Ours runs against a lab of one host and returns only when the policy of the container is in the kernel, outgoing NAT
+ * with it. The bridge makes no rules; with ipMasq it makes those for outgoing NAT. Each has a host namespace of its own. What is timed is
+ * what a runtime waits for: fork, exec, the plugin's work, its end. The agent runs from the bundle; that it gives back, once,
+ * what its start took (two seconds after it) is waited for. The phases of an ADD are the agent's own, from its log.
  * All is removed afterwards. Run as root: npm run bench:attach
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -44,6 +45,7 @@ const LAB = 'bench-attach';
 const HOST = 'host';
 const PREFIX = 'muslin-bench-';
 const BRIDGE_HOST = `${PREFIX}bridge-host`;
+const NAT_HOST = `${PREFIX}nat-host`;
 
 /** The host starts with a block of 64 addresses and claims the next ones while we look. */
 const TOPOLOGY = `
@@ -58,7 +60,7 @@ resources:
   - apiVersion: projectcalico.org/v3
     kind: IPPool
     metadata: { name: containers }
-    spec: { cidr: 172.17.0.0/16, blockSize: 26 }
+    spec: { cidr: 172.17.0.0/16, blockSize: 26, natOutgoing: true }
 `;
 
 interface Contender {
@@ -88,15 +90,14 @@ interface Row {
 }
 
 function contenders(folder: string): Contender[] {
-  const reference = {
-    cniVersion: '1.0.0',
-    name: 'bench',
-    type: 'bridge',
-    bridge: 'cni0',
-    isGateway: true,
-    ipMasq: false,
-    ipam: { type: 'host-local', subnet: '10.88.0.0/16', dataDir: join(folder, 'host-local') },
-  };
+  const reference = (name: string, ipMasq: boolean) => ({
+    ...{ cniVersion: '1.0.0', name, type: 'bridge', bridge: 'cni0', isGateway: true, ipMasq },
+    ipam: { type: 'host-local', subnet: '10.88.0.0/16', dataDir: join(folder, name) },
+  });
+  const bridge = (title: string, host: string, key: string, ipMasq: boolean): Contender => ({
+    ...{ title, program: join(REFERENCE_PLUGINS, 'bridge'), host, key },
+    configuration: reference(`bench-${key}`, ipMasq),
+  });
   const ours = {
     cniVersion: '1.0.0',
     name: 'muslin',
@@ -107,13 +108,8 @@ function contenders(folder: string): Contender[] {
   const host = namespaceOf(LAB, HOST);
   return [
     { title: 'muslin', program: join(REPOSITORY, 'build/cni/muslin'), host, configuration: ours, key: 'm' },
-    {
-      title: 'bridge + host-local',
-      program: join(REFERENCE_PLUGINS, 'bridge'),
-      host: BRIDGE_HOST,
-      configuration: reference,
-      key: 'b',
-    },
+    bridge('bridge + host-local', BRIDGE_HOST, 'b', false),
+    bridge('the same, with ipMasq', NAT_HOST, 'n', true),
   ];
 }
 
@@ -160,8 +156,8 @@ function measure(folder: string, first: number, state: string): Row[] {
   const total = first + WARM_UP_RUNS + RUNS;
   for (let run = first; run < total; run++) for (const contender of all) addNamespace(containerOf(contender, run));
   const round = (command: Command, run: number): void => {
-    // Who goes first alternates: the second finds the processor's caches as the first has left them.
-    for (const contender of run % 2 === 0 ? all : all.toReversed()) {
+    // Who goes first alternates: the next finds the processor's caches as the one before has left them.
+    for (const contender of [...all.slice(run % all.length), ...all.slice(0, run % all.length)]) {
       const milliseconds = call(contender, command, run);
       if (run < first + WARM_UP_RUNS) continue;
       const name = `${command} ${contender.title}`;
@@ -288,7 +284,7 @@ async function main(): Promise<void> {
   writeFileSync(topology, TOPOLOGY);
   const up = spawnSync(MUSLIN, ['lab', 'up', topology], { encoding: 'utf8' });
   if (up.status !== 0) throw new Error(`muslin lab up ended with ${up.status}:\n${up.stdout}${up.stderr}`);
-  addNamespace(BRIDGE_HOST);
+  for (const name of [BRIDGE_HOST, NAT_HOST]) addNamespace(name);
   await pause(STARTED_MS);
   const fresh = measure(folder, 0, 'fresh');
   cycle(folder);
