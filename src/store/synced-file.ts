@@ -4,7 +4,8 @@
  * Whoever asks while a sync is running may have written after it began, so the next one is for all of these together. The file
  * is opened for syncing only. Errors are fs's.
  */
-import { closeSync, fdatasync, openSync } from 'node:fs';
+import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
 const syncData = promisify(fdatasync);
@@ -37,8 +38,19 @@ export class SyncedFile {
     this.#file = undefined;
   }
 
+  /** A file is as safe as its name: that is in the directory, which is synced once. */
+  #open(): number {
+    const directory = openSync(dirname(this.#path), 'r');
+    try {
+      fsyncSync(directory);
+    } finally {
+      closeSync(directory);
+    }
+    return openSync(this.#path, 'r');
+  }
+
   #begin(): Promise<void> {
-    this.#file ??= openSync(this.#path, 'r');
+    this.#file ??= this.#open();
     const running = syncData(this.#file).finally(() => {
       if (this.#running === running) this.#running = undefined;
     });

@@ -9,7 +9,16 @@
  * An attachment that comes again under the same names is not to be met by the DEL of its predecessor: ADD has `settle` finish
  * that first. Files that are no requests are removed, with a warning.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
+import {
+  type FSWatcher,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { CNI_ERROR } from '../../cni/cni-error.ts';
 import { encodeRequest, RequestFrameDecoder } from '../../cni/frame.ts';
@@ -67,12 +76,11 @@ export class DetachQueue {
   /** Takes up what is there, and whatever comes; to be called before the first ADD. Gives what ends it. */
   start(): () => Promise<void> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    const watcher = watch(this.#directory, () => this.#take());
-    watcher.on('error', (error) => this.#log.warn('not told of new detachments', { reason: error.message }));
+    const watcher = this.#watch();
     this.#take();
     return async () => {
       this.#closed = true;
-      watcher.close();
+      watcher?.close();
       clearTimeout(this.#timer);
       await this.#working;
     };
@@ -115,6 +123,18 @@ export class DetachQueue {
       const { containerId, interfaceName } = pending.detachment;
       if (containerId !== attachment.containerId || interfaceName !== attachment.interfaceName) continue;
       await this.#finish(key, pending);
+    }
+  }
+
+  /** Where the machine has no watches left, what the plugin leaves is found with the next ADD, or by the next agent. */
+  #watch(): FSWatcher | undefined {
+    const warn = (error: unknown) =>
+      this.#log.warn('not told of new detachments', { reason: error instanceof Error ? error.message : String(error) });
+    try {
+      return watch(this.#directory, () => this.#take()).on('error', warn);
+    } catch (error) {
+      warn(error);
+      return undefined;
     }
   }
 
