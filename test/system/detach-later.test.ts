@@ -19,9 +19,9 @@ const NETNS = `muslin-test-later-${process.pid}`;
 const lab = new TestLab();
 const runDirectory = `/run/muslin/lab/${lab.name}/${HOST}`;
 
-function call(command: string, container: string): Outcome {
+function call(command: string, container: string, network = 'test-net'): Outcome {
   const configuration = {
-    ...{ cniVersion: '1.0.0', name: 'test-net', type: 'muslin', ipam: { type: 'muslin' } },
+    ...{ cniVersion: '1.0.0', name: network, type: 'muslin', ipam: { type: 'muslin' } },
     agentSocket: join(runDirectory, 'cni.sock'),
   };
   const environment = [
@@ -55,6 +55,7 @@ describe('detaching', () => {
 
   it('is taken on while the store is away, and finished when it is back', async () => {
     const { device, address } = attach('away');
+    const { device: other } = attach('stays');
     assert.ok(isKnown('away'), endpoints().stdout);
     const locked = new DatabaseSync(`/run/muslin/lab/${lab.name}/store.db`);
     try {
@@ -63,6 +64,8 @@ describe('detaching', () => {
       assert.deepEqual([outcome.code, outcome.stdout], [0, '']);
       assert.equal(isThere(device), false, 'the interface is gone at once');
       assert.equal(waiting().length, 1);
+      assert.equal(call('DEL', 'stays', 'other-net').code, 0, 'of a network that the container is not in');
+      assert.equal(isThere(other), true, 'which leaves it alone, now');
       assert.equal(call('DEL', 'away').code, 0, 'asked again');
       const again = call('ADD', 'away');
       assert.equal(JSON.parse(again.stdout).code, 11, 'what cannot be finished cannot be made anew either');
@@ -78,6 +81,7 @@ describe('detaching', () => {
           .join()
           .includes(`${address.slice(0, -3)} dev`),
     );
+    assert.ok(isThere(other) && isKnown('stays'), 'and later');
     assert.equal(call('ADD', 'away').code, 0, 'and it can be attached again');
     assert.equal(call('DEL', 'away').code, 0);
   });
@@ -103,7 +107,7 @@ describe('detaching', () => {
 
   it('happens by itself for a container that is gone without a word, after the grace time', async () => {
     const { address } = attach('gone');
-    const { device } = attach('stays');
+    const { device } = attach('remains');
     assert.equal(run('ip', ['netns', 'del', `${NETNS}-gone`]).code, 0);
     const file = join(lab.directory, 'grace.yaml');
     writeFileSync(
@@ -125,8 +129,8 @@ spec: { controllers: { node: { leakGracePeriod: 1s } } }
       readFileSync(lab.host(HOST).logFile, 'utf8'),
       /"container":"gone","reason":"its device cali\w+ is gone, .*container is gone without a word/,
     );
-    assert.equal(isKnown('stays'), true);
+    assert.equal(isKnown('remains'), true);
     assert.equal(isThere(device), true);
-    assert.equal(existsSync(`/run/netns/${NETNS}-stays`), true);
+    assert.equal(existsSync(`/run/netns/${NETNS}-remains`), true);
   });
 });

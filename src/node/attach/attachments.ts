@@ -213,8 +213,19 @@ export class Attachments {
     } catch (error) {
       if (!isStoreTrouble(error)) throw error;
       queue().add(detachment, error instanceof Error ? error.message : String(error));
-      this.#removeDevice(detachment);
+      if (!this.#isKnownAsForeign(detachment)) this.#removeDevice(detachment);
     }
+  }
+
+  /** Whether the interface is another network's, by what was last heard of the store. */
+  #isKnownAsForeign(detachment: Detachment): boolean {
+    const { node, knownEndpoints } = this.#options;
+    const name = endpointNameOf(node, detachment);
+    for (const endpoint of knownEndpoints()) {
+      const networkName = endpoint.metadata.name === name ? originOf(endpoint)?.networkName : undefined;
+      if (networkName !== undefined && networkName !== detachment.networkName) return true;
+    }
+    return false;
   }
 
   /** Removes whatever there is of an attachment; nothing at all is fine as well. */
