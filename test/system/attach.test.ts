@@ -5,6 +5,8 @@
  * refusal the host has the same devices, the store the same endpoints and handles, as before.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { resourceTitle } from '../../src/model/resource.ts';
@@ -26,14 +28,30 @@ interface Call {
   readonly args?: string;
 }
 
-function call({
+function call(request: Call): Outcome {
+  const { environment, input } = callOf(request);
+  return run('env', [...environment, PLUGIN], input);
+}
+
+/** As `call`, while others are on their way. */
+async function callAside(request: Call): Promise<Outcome> {
+  const { environment, input } = callOf(request);
+  const child = spawn('env', [...environment, PLUGIN], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(child, 'close');
+  child.stdin.end(input);
+  const chunks = await child.stdout.setEncoding('utf8').toArray();
+  const [code] = await ended;
+  return { code: Number(code), stdout: chunks.join(''), stderr: '' };
+}
+
+function callOf({
   command = 'ADD',
   container = 'test1',
   netns = `/run/netns/${NETNS}`,
   interfaceName = 'eth0',
   configuration = {},
   args = 'IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart',
-}: Call): Outcome {
+}: Call): { readonly environment: readonly string[]; readonly input: string } {
   const agentSocket = `/run/muslin/lab/${lab.name}/host-a/cni.sock`;
   const whole = { cniVersion: '1.0.0', name: 'test-net', type: 'muslin', agentSocket, ipam: { type: 'muslin' } };
   const input = typeof configuration === 'string' ? configuration : JSON.stringify({ ...whole, ...configuration });
@@ -45,7 +63,7 @@ function call({
     'CNI_PATH=/opt/cni/bin',
     `CNI_ARGS=${args}`,
   ];
-  return run('env', [...environment, PLUGIN], input);
+  return { environment, input };
 }
 
 /** Everything that an ADD makes, on the host and in the store. */
@@ -201,6 +219,20 @@ describe('the CNI plugin', () => {
       assert.ok(!run('ip', ['-n', NETNS, '-br', 'link']).stdout.includes('eth0'));
     });
   }
+
+  it('refuses the same ADD at the same moment, and the first one is unharmed', async () => {
+    const earlier = await traces();
+    const all = await Promise.all(Array.from({ length: 6 }, () => callAside({ container: 'twice' })));
+    const [good, bad] = [all.filter(({ code }) => code === 0), all.filter(({ code }) => code !== 0)];
+    assert.equal(good.length, 1, JSON.stringify(all));
+    // Who comes while it is being done may try again; who comes after it hears that it is done.
+    for (const { stdout } of bad)
+      assert.match(stdout, /being attached at this moment; try again later|is attached already|exists already/);
+    const result = JSON.parse(good[0]!.stdout);
+    assert.equal(call({ command: 'CHECK', container: 'twice', configuration: { prevResult: result } }).code, 0);
+    assert.equal(call({ command: 'DEL', container: 'twice' }).code, 0);
+    await lab.eventually('nothing is left', async () => (await traces()) === earlier);
+  });
 
   it('attaches, checks, refuses a second time, detaches, and detaches what is gone', async () => {
     const earlier = await traces();

@@ -70,6 +70,8 @@ interface AttachmentsOptions {
 export class Attachments {
   readonly #options: AttachmentsOptions;
   readonly #log: Log;
+  /** Devices of those. */
+  readonly #beingAttached = new Set<string>();
 
   constructor(options: AttachmentsOptions) {
     this.#options = options;
@@ -81,7 +83,7 @@ export class Attachments {
     try {
       switch (request.command) {
         case 'ADD':
-          return { result: await this.#add(request) };
+          return { result: await this.#addOnce(request) };
         case 'DEL':
           await this.#detach(request);
           return { result: undefined };
@@ -97,6 +99,21 @@ export class Attachments {
       }
     } catch (error) {
       return { error: cniErrorOf(error) };
+    }
+  }
+
+  /** A second ADD of what is being attached would take the first one's half-made endpoint for one that was left. */
+  async #addOnce(request: AddRequest): Promise<CniResult> {
+    const device = deviceOf(request);
+    if (this.#beingAttached.has(device)) {
+      const what = `${request.containerId}: ${request.interfaceName}`;
+      throw new Refusal(CNI_ERROR.tryAgainLater, `${what} is being attached at this moment; try again later`);
+    }
+    this.#beingAttached.add(device);
+    try {
+      return await this.#add(request);
+    } finally {
+      this.#beingAttached.delete(device);
     }
   }
 
