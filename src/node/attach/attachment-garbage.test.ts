@@ -47,7 +47,7 @@ describe('containers that are gone', () => {
     ]);
     detached = [];
     garbage = new AttachmentGarbage({
-      ownEndpoints: async () => endpoints,
+      knownEndpoints: () => endpoints,
       hasDevice: (name) => devices.has(name),
       isKnown: (_, id) => known.get(id),
       detach: async ({ containerId }) => {

@@ -13,7 +13,8 @@ import type { Detachment } from './detach-queue.ts';
 import { stillSince } from './garbage-rounds.ts';
 
 interface AttachmentGarbageOptions {
-  readonly ownEndpoints: () => Promise<readonly WorkloadEndpoint[]>;
+  /** This node's endpoints that the agent has been told of: a large network is not to be listed in each round. */
+  readonly knownEndpoints: () => Iterable<WorkloadEndpoint>;
   readonly hasDevice: (name: string) => boolean;
   /** Whether that runtime knows the container; undefined where that cannot be told. */
   readonly isKnown: (runtime: string, containerId: string) => boolean | undefined;
@@ -31,9 +32,9 @@ export class AttachmentGarbage {
 
   /** One round; times are in milliseconds of the wall clock. Throws what the store throws. */
   async collect(now: number, graceMs: number): Promise<void> {
-    const { ownEndpoints, detach, log } = this.#options;
+    const { knownEndpoints, detach, log } = this.#options;
     const gone = new Map<string, { readonly origin: EndpointOrigin; readonly reason: string }>();
-    for (const endpoint of await ownEndpoints()) {
+    for (const endpoint of knownEndpoints()) {
       const origin = originOf(endpoint);
       const reason = origin && this.#reasonGone(origin);
       const key = `${endpoint.metadata.namespace}/${endpoint.metadata.name} ${endpoint.metadata.uid}`;

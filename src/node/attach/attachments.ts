@@ -237,12 +237,8 @@ export class Attachments {
   /** Whether the interface is another network's, by what was last heard of the store. */
   #isKnownAsForeign(detachment: Detachment): boolean {
     const { node, knownEndpoints } = this.#options;
-    const name = endpointNameOf(node, detachment);
-    for (const endpoint of knownEndpoints()) {
-      const networkName = endpoint.metadata.name === name ? originOf(endpoint)?.networkName : undefined;
-      if (networkName !== undefined && networkName !== detachment.networkName) return true;
-    }
-    return false;
+    const known = named(knownEndpoints(), endpointNameOf(node, detachment));
+    return known !== undefined && !isOf({ networkName: originOf(known)?.networkName }, detachment.networkName);
   }
 
   /** Removes whatever there is of an attachment; nothing at all is fine as well. */
@@ -289,7 +285,7 @@ export class Attachments {
   async #collectGarbage({ networkName, valid }: GcRequest): Promise<void> {
     if (valid === undefined) return; // the runtime did not say, so nothing is known to be stale
     const keep = new Set(valid.map(({ containerId, interfaceName }) => `${containerId} ${interfaceName}`));
-    for (const endpoint of await this.ownEndpoints()) {
+    for (const endpoint of await this.#ownEndpoints()) {
       const origin = originOf(endpoint);
       if (origin === undefined || origin.networkName !== networkName) continue;
       if (keep.has(`${origin.containerId} ${origin.interfaceName}`)) continue;
@@ -312,13 +308,12 @@ export class Attachments {
   /** This node's endpoints are known as soon as the store has been read; before, all of the network are looked through. */
   async #namespaceOf(name: string): Promise<string> {
     const { felix, knownEndpoints } = this.#options;
-    const endpoints = felix.storeState().ready ? knownEndpoints() : await this.ownEndpoints();
-    for (const { metadata } of endpoints) if (metadata.name === name) return metadata.namespace ?? DEFAULT_NAMESPACE;
-    return DEFAULT_NAMESPACE;
+    const endpoints = felix.storeState().ready ? knownEndpoints() : await this.#ownEndpoints();
+    return named(endpoints, name)?.metadata.namespace ?? DEFAULT_NAMESPACE;
   }
 
   /** The endpoints of this node, as the store has them. */
-  async ownEndpoints(): Promise<WorkloadEndpoint[]> {
+  async #ownEndpoints(): Promise<WorkloadEndpoint[]> {
     const { node, store } = this.#options;
     const { entries } = await store.list(kindPrefix('WorkloadEndpoint'));
     return entries
@@ -345,7 +340,12 @@ interface Found {
   readonly networkName: string | undefined;
 }
 
-function isOf({ networkName }: Found, name: string): boolean {
+function named(endpoints: Iterable<WorkloadEndpoint>, name: string): WorkloadEndpoint | undefined {
+  for (const endpoint of endpoints) if (endpoint.metadata.name === name) return endpoint;
+  return undefined;
+}
+
+function isOf({ networkName }: Pick<Found, 'networkName'>, name: string): boolean {
   return networkName === undefined || networkName === name;
 }
 

@@ -58,13 +58,7 @@ export async function openAttachments(parts: {
   const detach = (detachment: Detachment) => attachments.detachNow(detachment);
   const queue = new DetachQueue({ runDirectory, detach, log, random });
   closers.push(queue.start());
-  const gone = new AttachmentGarbage({
-    ownEndpoints: () => attachments.ownEndpoints(),
-    hasDevice,
-    isKnown,
-    detach,
-    log,
-  });
+  const gone = new AttachmentGarbage({ knownEndpoints, hasDevice, isKnown, detach, log });
   const leaked = new AddressGarbage({ ...common, labels: () => facts().labels, hasDevice });
   const collectors = [gone, leaked].map((each) => (now: number, graceMs: number) => each.collect(now, graceMs));
   closers.push(startGarbageRounds(store, log, collectors));

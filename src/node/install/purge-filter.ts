@@ -8,7 +8,8 @@
 import { parseIpsetSave } from '../../felix/dataplane/iptables/ipset.ts';
 import { removalPlan } from '../../felix/dataplane/iptables/plan.ts';
 import { countForeignRules, isOwnChain, parseSave } from '../../felix/dataplane/iptables/save.ts';
-import { ownTables, sweepScript, tableRemoval } from '../../felix/dataplane/nftables/own-tables.ts';
+import { ownTables, sweepScript } from '../../felix/dataplane/nftables/own-tables.ts';
+import { removalScript, sleepScript } from '../../felix/dataplane/nftables/script.ts';
 import type { Iptables } from '../../kernel/iptables.ts';
 import { openIptables } from '../../kernel/iptables.ts';
 import { KernelError } from '../../kernel/kernel.ts';
@@ -43,7 +44,7 @@ function nftablesPart(nft: Nft | undefined): PurgePart {
       const names = tables();
       if (names.length === 0) return;
       const engine = nft ?? openNft(); // which says what is missing
-      for (const table of names) for (const script of tableRemoval(table)) engine.run(script);
+      for (const table of names) for (const script of [sleepScript(table), removalScript(table)]) engine.run(script);
     },
     close: () => nft?.close(),
   };

@@ -17,12 +17,6 @@ export function ownTables(tables: readonly NftTable[]): string[] {
   });
 }
 
-/** Two transactions, one after the other: a table that sleeps goes without a packet being lost (script.ts). */
-export function tableRemoval(table: string): readonly [string, string] {
-  const asleep = `add table ${table} { flags dormant; }\n`;
-  return [asleep, `${asleep}delete table ${table}\n`];
-}
-
 /**
  * One transaction that removes those of the base chains `touched` which do nothing any more, and the table with the last of
  * all; "" when there is nothing to do. The kernel refuses it as a whole when somebody has put a rule there meanwhile.

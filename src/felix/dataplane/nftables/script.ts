@@ -55,7 +55,9 @@ const ELEMENTS_MAX = 4_000;
 /** What makes the table anew, before all else is added to it. Added first, since one that is not there cannot be deleted. */
 const ANEW = [`add table ${NFT_TABLE}`, `delete table ${NFT_TABLE}`, `add table ${NFT_TABLE}`];
 /** Without the flag, adding a table that sleeps would wake it. */
-const ASLEEP = `add table ${NFT_TABLE} { flags dormant; }`;
+function asleep(table: string): string {
+  return `add table ${table} { flags dormant; }`;
+}
 
 /** The plan that carries out the edits, in a table that is there or (`anew`) in one that replaces whatever is. */
 export function printPlan(edits: TableEdits, { anew }: { readonly anew: boolean }): FilterPlan {
@@ -83,16 +85,16 @@ export function printPlan(edits: TableEdits, { anew }: { readonly anew: boolean 
 }
 
 /**
- * Takes the table off the packets' way at once, with all that is in it; to be run before `removalScript`, in a transaction of
+ * Takes a table (family and name; ours) off the packets' way at once, with all that is in it; to be run before `removalScript`, in a transaction of
  * its own. Packets were seen to be lost when a table was deleted that was awake: its chains go one by one.
  */
-export function sleepScript(): string {
-  return scriptOf([ASLEEP]);
+export function sleepScript(table: string = NFT_TABLE): string {
+  return scriptOf([asleep(table)]);
 }
 
 /** Takes all that is ours away, be it there or not. */
-export function removalScript(): string {
-  return scriptOf([ASLEEP, `delete table ${NFT_TABLE}`]);
+export function removalScript(table: string = NFT_TABLE): string {
+  return scriptOf([asleep(table), `delete table ${table}`]);
 }
 
 function scriptOf(lines: readonly string[]): string {
