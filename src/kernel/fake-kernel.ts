@@ -19,8 +19,9 @@ export interface FakeWorld {
   open(path?: string): Kernel;
 }
 
-export function createFakeWorld(): FakeWorld {
-  const home = new FakeNamespace();
+/** `ipip`: whether this kernel has IPIP devices. */
+export function createFakeWorld({ ipip = false }: { readonly ipip?: boolean } = {}): FakeWorld {
+  const home = new FakeNamespace(ipip);
   const namespaces = new Map<string, FakeNamespace>();
   const find = (path: string | undefined): FakeNamespace => {
     const found = path === undefined ? home : namespaces.get(path);
@@ -30,7 +31,7 @@ export function createFakeWorld(): FakeWorld {
   return {
     addNamespace: (path) => {
       if (namespaces.has(path)) throw new KernelError('EEXIST', `network namespace ${path} is there already`);
-      namespaces.set(path, new FakeNamespace());
+      namespaces.set(path, new FakeNamespace(ipip));
     },
     removeNamespace: (path) => {
       const namespace = find(path);
@@ -66,14 +67,23 @@ function kernelOf(namespace: FakeNamespace, find: (path: string) => FakeNamespac
       return use().addVeth(pair, path === undefined ? namespace : find(path));
     },
     addBridge: (name) => use().addBridge(name),
+    addVxlan: (device) => use().addVxlan(device),
+    addIpip: (device) => use().addIpip(device),
     setLinkUp: (index, up) => use().setLinkUp(index, up),
     setLinkMaster: (index, master) => use().setLinkMaster(index, master),
     setLinkMtu: (index, mtu) => use().setLinkMtu(index, mtu),
+    setLinkMac: (index, mac) => use().setLinkMac(index, mac),
+    setLinkArp: (index, arp) => use().setLinkArp(index, arp),
     removeLink: (index) => use().removeLink(index),
     addAddress: (index, address, prefixLength) => use().addAddress({ index, address, prefixLength }),
+    removeAddress: (index, address, prefixLength) => use().removeAddress({ index, address, prefixLength }),
     putRoute: (route) => use().putRoute(route),
     removeRoute: (route) => use().removeRoute(route),
     putNeighbour: (neighbour) => use().putNeighbour(neighbour),
+    removeNeighbour: (index, address) => use().removeNeighbour(index, address),
+    forwardingEntries: () => [...use().forwardingEntries.values()],
+    putForwardingEntry: (entry) => use().putForwardingEntry(entry),
+    removeForwardingEntry: (entry) => use().removeForwardingEntry(entry),
     addNeighbourProxy: (index, address) => use().addNeighbourProxy({ index, address }),
     readSysctl: (name) => use().sysctl.read(name),
     writeSysctl: (name, value) => use().sysctl.write(name, value),

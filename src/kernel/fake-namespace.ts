@@ -4,25 +4,35 @@
  *
  * Which routes are accepted and which survive is said in fake-routing.ts. Called by fake-kernel.ts, which opens it.
  */
-import { addressBits, formatIp, ip, sameIp } from '../net/ip.ts';
-import type { Address, IfIndex, Link, Neighbour, NeighbourProxy, Route } from '../net/kernel-objects.ts';
+import { addressBits, formatIp, type Ip, ip, sameIp } from '../net/ip.ts';
+import type {
+  Address,
+  ForwardingEntry,
+  IfIndex,
+  Link,
+  Neighbour,
+  NeighbourProxy,
+  Route,
+  VxlanAttributes,
+} from '../net/kernel-objects.ts';
 import { ifIndex, routeKey } from '../net/kernel-objects.ts';
 import { type Mac, macBytes, macFromBytes } from '../net/mac.ts';
 import { acceptedRoute, connectedRoute, type RoutingState, survivesLoss, withoutRemovedHops } from './fake-routing.ts';
 import { FakeSysctl } from './fake-sysctl.ts';
-import { KernelError, type KernelEvent, type VethPair } from './kernel.ts';
+import { KernelError, type KernelEvent, type VethPair, type VxlanDevice } from './kernel.ts';
 import { checkDeviceName } from './kernel-names.ts';
 import { LOOPBACK_INDEX, normalRoute } from './netlink/route-normal-form.ts';
 
 interface FakeLink {
   readonly index: IfIndex;
   readonly name: string;
-  readonly mac: Mac;
+  mac: Mac;
   mtu: number;
   up: boolean;
   readonly kind: string | undefined;
   master: IfIndex | undefined;
   peer: { readonly namespace: FakeNamespace; readonly link: FakeLink } | undefined;
+  vxlan: VxlanAttributes | undefined;
 }
 
 const MTU_LIMITS = { min: 68, max: 65535 } as const;
@@ -36,12 +46,15 @@ export class FakeNamespace {
   readonly sysctl = new FakeSysctl();
   readonly neighbours = new Map<string, Neighbour>();
   readonly proxies = new Map<string, NeighbourProxy>();
+  readonly forwardingEntries = new Map<string, ForwardingEntry>();
   addresses: Address[] = [];
   routes: Route[] = [];
   readonly #links = new Map<IfIndex, FakeLink>();
   #lastIndex = 0;
+  readonly #hasIpip: boolean;
 
-  constructor() {
+  constructor(hasIpip: boolean) {
+    this.#hasIpip = hasIpip;
     this.#insert('lo', macFromBytes(new Uint8Array(6)), LOOPBACK_MTU, undefined);
   }
 
@@ -71,6 +84,35 @@ export class FakeNamespace {
   addBridge(name: string): Link {
     this.#checkNew(name, undefined, MTU_DEFAULT);
     const link = this.#insert(name, undefined, MTU_DEFAULT, 'bridge');
+    this.#tellLink(link);
+    return this.#shown(link);
+  }
+
+  addVxlan({ name, vni, port, local, parent, mac, mtu }: VxlanDevice): Link {
+    this.#checkNew(name, mac, mtu);
+    if (parent !== undefined) this.#linkAt(parent);
+    const isTwin = ({ vxlan }: FakeLink): boolean => vxlan?.vni === vni && vxlan.port === port;
+    if ([...this.#links.values()].some(isTwin)) {
+      throw new KernelError(
+        'EEXIST',
+        `adding vxlan ${name}: EEXIST: A VXLAN device with the specified VNI already exists`,
+      );
+    }
+    const link = this.#insert(name, mac, mtu, 'vxlan');
+    link.vxlan = { vni, port, local, parent, learning: false };
+    this.#tellLink(link);
+    return this.#shown(link);
+  }
+
+  addIpip({ name, mtu }: { readonly name: string; readonly mtu: number }): Link {
+    if (!this.#hasIpip) throw new KernelError('EOPNOTSUPP', `adding ipip ${name}: EOPNOTSUPP: Unknown device type`);
+    const known = this.link(name);
+    if (known?.kind === 'ipip') {
+      this.setLinkMtu(known.index, mtu);
+      return { ...known, mtu };
+    }
+    this.#checkNew(name, undefined, mtu);
+    const link = this.#insert(name, undefined, mtu, 'ipip');
     this.#tellLink(link);
     return this.#shown(link);
   }
@@ -110,6 +152,17 @@ export class FakeNamespace {
     this.#tellLink(link);
   }
 
+  setLinkMac(index: IfIndex, mac: Mac): void {
+    const link = this.#linkAt(index);
+    link.mac = mac;
+    this.#tellLink(link);
+  }
+
+  /** What a device without ARP does otherwise is seen in packets only. */
+  setLinkArp(index: IfIndex, _arp: boolean): void {
+    this.#linkAt(index);
+  }
+
   removeLink(index: IfIndex): void {
     const link = this.#linkAt(index);
     if (index === LOOPBACK_INDEX) throw new KernelError('EOPNOTSUPP', `removing link ${index}: EOPNOTSUPP`);
@@ -140,6 +193,28 @@ export class FakeNamespace {
     if (link.up) this.#connect(address);
   }
 
+  removeAddress({ index, address, prefixLength }: Address): void {
+    this.#linkAt(index);
+    const isMeant = (known: Address): boolean =>
+      known.index === index && sameIp(known.address, address) && known.prefixLength === prefixLength;
+    const found = this.addresses.find(isMeant);
+    const what = `removing ${formatIp(address)}/${prefixLength} from link ${index}`;
+    if (found === undefined) throw new KernelError('EADDRNOTAVAIL', `${what}: EADDRNOTAVAIL: Address not found`);
+    this.addresses = this.addresses.filter((known) => known !== found);
+    this.#tell({ kind: 'address', address: found, removed: true });
+    const connected = connectedRoute(found);
+    const isOthers = (known: Address): boolean => {
+      const route = connectedRoute(known);
+      return known.index === index && route !== undefined && connected !== undefined && sameKey(route, connected);
+    };
+    if (connected === undefined || this.addresses.some(isOthers)) return;
+    const gone = this.routes.filter(
+      (route) => sameKey(route, connected) && route.nextHops.some((hop) => hop.index === index),
+    );
+    this.routes = this.routes.filter((route) => !gone.includes(route));
+    for (const route of gone) this.#tell({ kind: 'route', route, removed: true });
+  }
+
   putRoute(asked: Route): void {
     const route = acceptedRoute(this.#routing(), asked);
     const place = this.routes.findIndex((known) => routeKey(known) === routeKey(route));
@@ -165,6 +240,23 @@ export class FakeNamespace {
     this.neighbours.set(`${neighbour.index} ${formatIp(neighbour.address)}`, neighbour);
   }
 
+  removeNeighbour(index: IfIndex, address: Ip): void {
+    this.#linkAt(index);
+    if (this.neighbours.delete(`${index} ${formatIp(address)}`)) return;
+    throw new KernelError('ENOENT', `removing neighbour ${formatIp(address)} of link ${index}: ENOENT`);
+  }
+
+  putForwardingEntry(entry: ForwardingEntry): void {
+    this.#linkAt(entry.index);
+    this.forwardingEntries.set(`${entry.index} ${entry.mac}`, entry);
+  }
+
+  removeForwardingEntry({ index, mac }: ForwardingEntry): void {
+    this.#linkAt(index);
+    if (this.forwardingEntries.delete(`${index} ${mac}`)) return;
+    throw new KernelError('ENOENT', `removing ${mac} of link ${index}: ENOENT`);
+  }
+
   addNeighbourProxy(proxy: NeighbourProxy): void {
     this.#linkAt(proxy.index);
     this.proxies.set(`${proxy.index} ${formatIp(proxy.address)}`, proxy);
@@ -182,6 +274,7 @@ export class FakeNamespace {
       kind,
       master: undefined,
       peer: undefined,
+      vxlan: undefined,
     };
     this.#links.set(index, link);
     this.sysctl.addDevice(name);
@@ -204,8 +297,8 @@ export class FakeNamespace {
   }
 
   #shown(link: FakeLink): Link {
-    const { index, name, mac, mtu, up, kind } = link;
-    return { index, name, mac, mtu, up, carrier: this.#carrier(link), kind };
+    const { index, name, mac, mtu, up, kind, vxlan } = link;
+    return { index, name, mac, mtu, up, carrier: this.#carrier(link), kind, ...(vxlan && { vxlan }) };
   }
 
   #carrier(link: FakeLink): boolean {
@@ -246,7 +339,7 @@ export class FakeNamespace {
       if (!kept.includes(address)) this.#tell({ kind: 'address', address, removed: true });
     }
     this.addresses = kept;
-    for (const entries of [this.neighbours, this.proxies]) {
+    for (const entries of [this.neighbours, this.proxies, this.forwardingEntries]) {
       for (const [key, entry] of entries) if (lost(entry)) entries.delete(key);
     }
   }
@@ -269,6 +362,10 @@ export class FakeNamespace {
       });
     }
   }
+}
+
+function sameKey(a: Route, b: Route): boolean {
+  return routeKey(a) === routeKey(b);
 }
 
 function checkMtu(name: string, mtu: number): void {

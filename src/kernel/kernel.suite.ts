@@ -2,8 +2,8 @@
  * The compliance suite of the Kernel interface: what holds for the real kernel must hold for the fake one.
  *
  * Run on the fake by fake-kernel.test.ts, and as root on the real one by test/system/kernel.test.ts. What the real kernel
- * adds by itself and the fake leaves out (link-local IPv6, the local table) is not looked at. Routes have a file of their
- * own, kernel-routes.suite.ts.
+ * adds by itself and the fake leaves out (link-local IPv6, the local table) is not looked at. Routes and tunnels have
+ * files of their own, kernel-routes.suite.ts and kernel-tunnels.suite.ts.
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -27,6 +27,7 @@ import {
   via,
   worldOf,
 } from './kernel-suite-world.ts';
+import { tunnelSuite } from './kernel-tunnels.suite.ts';
 
 const WAIT_MS = 10_000;
 
@@ -38,6 +39,7 @@ export function kernelSuite(name: string, makeWorld: () => SuiteWorld): void {
     routeSuite(makeWorld);
     neighbourTests(makeWorld);
     sysctlTests(makeWorld);
+    tunnelSuite(makeWorld);
     eventTests(makeWorld);
   });
 }

@@ -7,7 +7,15 @@
  * they differ, the fake is wrong.
  */
 import type { Ip } from '../net/ip.ts';
-import type { Address, IfIndex, Link, Neighbour, NeighbourProxy, Route } from '../net/kernel-objects.ts';
+import type {
+  Address,
+  ForwardingEntry,
+  IfIndex,
+  Link,
+  Neighbour,
+  NeighbourProxy,
+  Route,
+} from '../net/kernel-objects.ts';
 import type { Mac } from '../net/mac.ts';
 
 /** A veth pair whose far end is made inside another network namespace (never moved: moving costs 17 ms). */
@@ -17,6 +25,17 @@ export interface VethPair {
   /** Of both ends. */
   readonly mtu?: number;
   readonly peer: { readonly name: string; readonly namespacePath?: string; readonly mac?: Mac };
+}
+
+/** A VXLAN device that learns nothing: it is told who is behind which address. */
+export interface VxlanDevice {
+  readonly name: string;
+  readonly vni: number;
+  readonly port: number;
+  readonly local: Ip;
+  readonly parent: IfIndex | undefined;
+  readonly mac: Mac;
+  readonly mtu: number;
 }
 
 /**
@@ -45,13 +64,25 @@ export interface Kernel {
 
   addVeth(pair: VethPair): Link;
   addBridge(name: string): Link;
+  /** EEXIST when the name is taken, or another device has the same network and port. */
+  addVxlan(device: VxlanDevice): Link;
+  /**
+   * The IPIP tunnel to everybody: the one that the kernel has from the start where its module is loaded, else a new one. EOPNOTSUPP
+   * where the kernel has no such devices.
+   */
+  addIpip(device: { readonly name: string; readonly mtu: number }): Link;
   setLinkUp(index: IfIndex, up: boolean): void;
   setLinkMaster(index: IfIndex, master: IfIndex): void;
   setLinkMtu(index: IfIndex, mtu: number): void;
+  setLinkMac(index: IfIndex, mac: Mac): void;
+  /** Whether the device asks for and answers about its neighbours. */
+  setLinkArp(index: IfIndex, arp: boolean): void;
   removeLink(index: IfIndex): void;
 
   /** IPv6 addresses are usable at once: IPAM made them unique, so the kernel need not look for duplicates. */
   addAddress(index: IfIndex, address: Ip, prefixLength: number): void;
+  /** EADDRNOTAVAIL when the device does not have it. */
+  removeAddress(index: IfIndex, address: Ip, prefixLength: number): void;
 
   /** Adds the route, or puts it in the place of the one with the same key, whoever's that is (NLM_F_REPLACE). */
   putRoute(route: Route): void;
@@ -59,6 +90,14 @@ export interface Kernel {
   removeRoute(route: Route): void;
 
   putNeighbour(neighbour: Neighbour): void;
+  /** Fails with ENOENT when it is not there. */
+  removeNeighbour(index: IfIndex, address: Ip): void;
+  /** Of all VXLAN devices. */
+  forwardingEntries(): ForwardingEntry[];
+  /** Adds the entry, or puts it in the place of the one for the same MAC address. For VXLAN devices only. */
+  putForwardingEntry(entry: ForwardingEntry): void;
+  /** Fails with ENOENT when it is not there. */
+  removeForwardingEntry(entry: ForwardingEntry): void;
   /** A proxy entry: the device answers ARP (IPv4) or NDP (IPv6) for an address that no device has. */
   addNeighbourProxy(index: IfIndex, address: Ip): void;
   /** All proxy entries of both families. */

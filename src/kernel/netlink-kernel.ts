@@ -10,29 +10,53 @@
 import { closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { assert } from '../lib/assert.ts';
 import { formatIp, type Ip } from '../net/ip.ts';
-import type { Address, IfIndex, Link, Neighbour, NeighbourProxy, Route } from '../net/kernel-objects.ts';
+import type {
+  Address,
+  ForwardingEntry,
+  IfIndex,
+  Link,
+  Neighbour,
+  NeighbourProxy,
+  Route,
+} from '../net/kernel-objects.ts';
 import { formatRoute, routeKey } from '../net/kernel-objects.ts';
-import { type Kernel, KernelError, type KernelEvent, type VethPair } from './kernel.ts';
+import type { Mac } from '../net/mac.ts';
+import { type Kernel, KernelError, type KernelEvent, type VethPair, type VxlanDevice } from './kernel.ts';
 import { checkDeviceName, checkSysctlName } from './kernel-names.ts';
-import { decodeAddress, encodeAddressAdd, encodeAddressesDump, RTM_ADDRESS } from './netlink/address.ts';
+import {
+  decodeAddress,
+  encodeAddressAdd,
+  encodeAddressesDump,
+  encodeAddressRemove,
+  RTM_ADDRESS,
+} from './netlink/address.ts';
 import {
   decodeLink,
   encodeBridgeAdd,
+  encodeIpipAdd,
+  encodeLinkArp,
   encodeLinkGet,
+  encodeLinkMac,
   encodeLinkMaster,
   encodeLinkMtu,
   encodeLinkRemove,
   encodeLinksDump,
   encodeLinkUp,
   encodeVethAdd,
+  encodeVxlanAdd,
   RTM_LINK,
 } from './netlink/link.ts';
 import type { NetlinkMessage, NetlinkRequest } from './netlink/message.ts';
 import {
+  decodeForwarding,
   decodeNeighbour,
   decodeNeighbourProxy,
+  encodeForwardingDump,
+  encodeForwardingPut,
+  encodeForwardingRemove,
   encodeNeighbourProxyAdd,
   encodeNeighbourPut,
+  encodeNeighbourRemove,
   encodeNeighboursDump,
 } from './netlink/neighbour.ts';
 import {
@@ -131,6 +155,27 @@ class NetlinkKernel implements Kernel {
     return this.#made(name);
   }
 
+  addVxlan(device: VxlanDevice): Link {
+    checkDeviceName(device.name);
+    this.#ask(() => `adding vxlan ${device.name}`, encodeVxlanAdd(device));
+    return this.#made(device.name);
+  }
+
+  /** Loading the module makes a tunnel of this name by itself, in every namespace; then ours is refused. */
+  addIpip({ name, mtu }: { readonly name: string; readonly mtu: number }): Link {
+    checkDeviceName(name);
+    const isThere = (): boolean => this.link(name)?.kind === 'ipip';
+    if (!isThere()) {
+      try {
+        this.#ask(() => `adding ipip ${name}`, encodeIpipAdd(name, mtu));
+      } catch (error) {
+        if (!(error instanceof KernelError && error.code === 'EEXIST' && isThere())) throw error;
+      }
+    }
+    this.setLinkMtu(this.#made(name).index, mtu);
+    return this.#made(name);
+  }
+
   setLinkUp(index: IfIndex, up: boolean): void {
     this.#ask(() => `setting link ${index} ${up ? 'up' : 'down'}`, encodeLinkUp(index, up));
   }
@@ -143,6 +188,14 @@ class NetlinkKernel implements Kernel {
     this.#ask(() => `setting the MTU of link ${index} to ${mtu}`, encodeLinkMtu(index, mtu));
   }
 
+  setLinkMac(index: IfIndex, mac: Mac): void {
+    this.#ask(() => `setting the MAC address of link ${index} to ${mac}`, encodeLinkMac(index, mac));
+  }
+
+  setLinkArp(index: IfIndex, arp: boolean): void {
+    this.#ask(() => `setting ARP of link ${index} ${arp ? 'on' : 'off'}`, encodeLinkArp(index, arp));
+  }
+
   removeLink(index: IfIndex): void {
     this.#ask(() => `removing link ${index}`, encodeLinkRemove(index));
   }
@@ -150,6 +203,11 @@ class NetlinkKernel implements Kernel {
   addAddress(index: IfIndex, address: Ip, prefixLength: number): void {
     const what = (): string => `adding ${formatIp(address)}/${prefixLength} to link ${index}`;
     this.#ask(what, encodeAddressAdd(index, address, prefixLength));
+  }
+
+  removeAddress(index: IfIndex, address: Ip, prefixLength: number): void {
+    const what = (): string => `removing ${formatIp(address)}/${prefixLength} from link ${index}`;
+    this.#ask(what, encodeAddressRemove(index, address, prefixLength));
   }
 
   putRoute(route: Route): void {
@@ -173,6 +231,23 @@ class NetlinkKernel implements Kernel {
   putNeighbour(neighbour: Neighbour): void {
     const what = (): string => `putting neighbour ${formatIp(neighbour.address)} of link ${neighbour.index}`;
     this.#ask(what, encodeNeighbourPut(neighbour));
+  }
+
+  removeNeighbour(index: IfIndex, address: Ip): void {
+    const what = (): string => `removing neighbour ${formatIp(address)} of link ${index}`;
+    this.#ask(what, encodeNeighbourRemove(index, address));
+  }
+
+  forwardingEntries(): ForwardingEntry[] {
+    return this.#dump('forwarding entries', encodeForwardingDump(), decodeForwarding);
+  }
+
+  putForwardingEntry(entry: ForwardingEntry): void {
+    this.#ask(() => `putting ${entry.mac} of link ${entry.index}`, encodeForwardingPut(entry));
+  }
+
+  removeForwardingEntry(entry: ForwardingEntry): void {
+    this.#ask(() => `removing ${entry.mac} of link ${entry.index}`, encodeForwardingRemove(entry));
   }
 
   addNeighbourProxy(index: IfIndex, address: Ip): void {

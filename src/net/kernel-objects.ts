@@ -29,6 +29,22 @@ export interface Link {
   readonly carrier: boolean;
   /** IFLA_INFO_KIND: "veth", "bridge", "vxlan" …; undefined for a device of no kind, such as lo or a real card. */
   readonly kind: string | undefined;
+  /** Of a device of kind "vxlan" only. */
+  readonly vxlan?: VxlanAttributes;
+}
+
+/** What makes a VXLAN device the one it is: none of these can be changed but by making it anew. */
+export interface VxlanAttributes {
+  /** The network's number, 24 bits. */
+  readonly vni: number;
+  /** The UDP port of all its machines. */
+  readonly port: number;
+  /** Our end's address; undefined when the kernel chooses. */
+  readonly local: Ip | undefined;
+  /** The device that the tunnel goes through. */
+  readonly parent: IfIndex | undefined;
+  /** Whether it believes what it hears; ours is told who is where. */
+  readonly learning: boolean;
 }
 
 export interface Address {
@@ -64,6 +80,13 @@ export interface Neighbour {
   readonly address: Ip;
   readonly mac: Mac | undefined;
   readonly permanent: boolean;
+}
+
+/** Behind which machine a MAC address of a VXLAN device is reached (an entry of its forwarding database). */
+export interface ForwardingEntry {
+  readonly index: IfIndex;
+  readonly mac: Mac;
+  readonly destination: Ip;
 }
 
 /** A device that answers for an address which it does not have (NTF_PROXY). */

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { toHex } from '../../lib/bytes.ts';
 import { formatIp, ip, ipFromBytes } from '../../net/ip.ts';
 import { ifIndex } from '../../net/kernel-objects.ts';
-import { decodeAddress, encodeAddressAdd, encodeAddressesDump } from './address.ts';
+import { decodeAddress, encodeAddressAdd, encodeAddressesDump, encodeAddressRemove } from './address.ts';
 import { checkBears, checkSameAs, KERNEL_SAYS, messageOf } from './golden.suite.ts';
 
 it('an address is added as iproute2 adds it', () => {
@@ -20,6 +20,12 @@ it('an address is added as iproute2 adds it', () => {
 it('an IPv6 address is added without duplicate address detection', () => {
   const { body } = encodeAddressAdd(ifIndex(3), ip('fd00::1'), 64);
   assert.equal(toHex(body.subarray(0, 8)), '0a40020003000000');
+});
+
+it('an address is removed by what it was added with', () => {
+  const { type, flags, body } = encodeAddressRemove(ifIndex(3), ip('10.0.0.5'), 24);
+  assert.deepEqual([type, flags], [21, 0]);
+  assert.equal(toHex(body), '0218000003000000080002000a000005080001000a000005');
 });
 
 it('a dump asks for both families', () => {

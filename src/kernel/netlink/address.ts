@@ -27,12 +27,18 @@ export function encodeAddressesDump(): NetlinkRequest {
 }
 
 export function encodeAddressAdd(index: IfIndex, address: Ip, prefixLength: number): NetlinkRequest {
-  const writer = new NetlinkWriter();
-  const flags = address.family === 6 ? IFA_F_NODAD : 0;
-  // struct ifaddrmsg: family, prefix length, flags, scope, index.
-  writer.u8(AF[address.family]).u8(prefixLength).u8(flags).u8(0).u32(index);
-  writer.attribute(IFA.local, address.bytes).attribute(IFA.address, address.bytes);
-  return { type: RTM_ADDRESS.new, flags: NLM_F.create | NLM_F.exclusive, body: writer.finish() };
+  const body = ifaddrmsg(index, address, prefixLength, address.family === 6 ? IFA_F_NODAD : 0);
+  return { type: RTM_ADDRESS.new, flags: NLM_F.create | NLM_F.exclusive, body };
+}
+
+export function encodeAddressRemove(index: IfIndex, address: Ip, prefixLength: number): NetlinkRequest {
+  return { type: RTM_ADDRESS.del, flags: 0, body: ifaddrmsg(index, address, prefixLength, 0) };
+}
+
+/** struct ifaddrmsg: family, prefix length, flags, scope, index; then the address, which is the other end's, too. */
+function ifaddrmsg(index: IfIndex, address: Ip, prefixLength: number, flags: number): Uint8Array {
+  const writer = new NetlinkWriter().u8(AF[address.family]).u8(prefixLength).u8(flags).u8(0).u32(index);
+  return writer.attribute(IFA.local, address.bytes).attribute(IFA.address, address.bytes).finish();
 }
 
 /** The address that an RTM_NEWADDR or RTM_DELADDR describes; undefined for other messages, other families and malformed ones. */

@@ -6,10 +6,15 @@ import { ifIndex } from '../../net/kernel-objects.ts';
 import { WORKLOAD_HOST_MAC } from '../../net/mac.ts';
 import { checkBears, checkSameAs, KERNEL_SAYS, messageOf } from './golden.suite.ts';
 import {
+  decodeForwarding,
   decodeNeighbour,
   decodeNeighbourProxy,
+  encodeForwardingDump,
+  encodeForwardingPut,
+  encodeForwardingRemove,
   encodeNeighbourProxyAdd,
   encodeNeighbourPut,
+  encodeNeighbourRemove,
   encodeNeighboursDump,
 } from './neighbour.ts';
 
@@ -51,6 +56,25 @@ it('entries as the kernel describes them: neighbours, proxies, its own', () => {
     assert.deepEqual(decodeNeighbour(messageOf(KERNEL_SAYS[name])), neighbour, name);
     assert.deepEqual(decodeNeighbourProxy(messageOf(KERNEL_SAYS[name])), proxy, name);
   }
+});
+
+it('a neighbour is removed by its device and address', () => {
+  const { type, flags, body } = encodeNeighbourRemove(index, gateway.address);
+  assert.deepEqual([type, flags, toHex(body)], [29, 0, '02000000030000000000000008000100a9fe0101']);
+});
+
+it('forwarding entries are as "bridge fdb" writes them, and read back', () => {
+  const entry = { index, mac: WORKLOAD_HOST_MAC, destination: ip('10.0.0.7') };
+  const put = encodeForwardingPut(entry);
+  assert.deepEqual([put.type, put.flags], [28, 0x500]);
+  // AF_BRIDGE, permanent and without ARP, NTF_SELF.
+  assert.equal(toHex(put.body), '0700000003000000c00002000a000200eeeeeeeeeeee000008000100' + '0a000007');
+  assert.deepEqual(decodeForwarding({ ...put, sequence: 1, portId: 1 }), entry);
+  const remove = encodeForwardingRemove(entry);
+  assert.deepEqual([remove.type, remove.flags], [29, 0]);
+  assert.equal(toHex(encodeForwardingDump().body), '070000000000000000000000');
+  assert.equal(decodeForwarding(messageOf(KERNEL_SAYS.neighbour)), undefined);
+  checkBears(decodeForwarding);
 });
 
 it('what is written is read back', () => {
