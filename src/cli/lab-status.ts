@@ -13,6 +13,7 @@ import {
   type MachineStatus,
   type WorkloadStatus,
 } from '../lab/lab-status.ts';
+import { counted } from '../lab/wording.ts';
 import { type Column, renderTable } from '../lib/table.ts';
 import { labAction } from './lab-action.ts';
 import { show, type ViewOptions, viewOption } from './view.ts';
@@ -64,7 +65,7 @@ function statusText(status: LabStatus): string {
     troubles,
     routers.length === 0 ? '' : renderTable(ROUTER_COLUMNS, routers),
     workloads.length === 0 ? '' : renderTable(WORKLOAD_COLUMNS, workloads),
-    `segments: ${status.segments.map((segment) => segment.name).join(', ')}; logs: ${host?.logFile.replace(host.name, 'HOST')}\n`,
+    `${counted(status.sessions, 'BGP session')}; segments: ${status.segments.map((segment) => segment.name).join(', ')}; logs: ${host?.logFile.replace(host.name, 'HOST')}\n`,
   ]
     .filter((part) => part !== '')
     .join('\n');

@@ -7,6 +7,7 @@
 import { type Kernel, KernelError } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
 import { addNamespace, namespacePath } from '../kernel/network-namespace.ts';
+import { openNft } from '../kernel/nft.ts';
 import { unreachable } from '../lib/assert.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
@@ -70,8 +71,20 @@ function carryOut(step: Step, kernelOf: (namespace: string) => Kernel): void {
     case 'route':
       kernel.putRoute(staticRoute(step.to, step.via));
       break;
+    case 'fabric':
+      runNft(step.namespace, step.script);
+      break;
     default:
       unreachable(step);
+  }
+}
+
+function runNft(namespace: string, script: string): void {
+  const nft = openNft(namespacePath(namespace));
+  try {
+    nft.run(script);
+  } finally {
+    nft.close();
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * Whether what a topology promises is so: pings between namespaces, routes and neighbours read from the kernel.
+ * Whether what a topology promises is so: pings between namespaces, routes and neighbours read from the kernel, BGP sessions as
+ * the agents tell them.
  *
  * A topology's checks become assertions (one ping, one line that must be shown), each of which gets a verdict with
  * what was found instead. `lab up` waits until all pass; `lab check` asks once.
@@ -11,14 +12,17 @@ import { inNamespace, namespacePath } from '../kernel/network-namespace.ts';
 import { unreachable } from '../lib/assert.ts';
 import { formatIp, type Ip, parseIp } from '../net/ip.ts';
 import { type IfIndex, ROUTE_TABLE } from '../net/kernel-objects.ts';
+import { AgentUnreachable, agentStatus } from '../node/control-client.ts';
 import { fits, neighbourLine, routeLine } from './iproute-text.ts';
 import { LabError } from './lab-error.ts';
-import { namespaceOf } from './names.ts';
+import { hostPlaces, namespaceOf } from './names.ts';
 import type { LabState } from './state.ts';
 import { nodeAddress, type Topology } from './topology.ts';
+import { counted } from './wording.ts';
 
 export type Assertion =
-  | { readonly kind: 'reach'; readonly from: string; readonly to: string; readonly address: string }
+  | { readonly kind: 'reach' | 'unreachable'; readonly from: string; readonly to: string; readonly address: string }
+  | { readonly kind: 'sessions'; readonly on: string; readonly established: number }
   | { readonly kind: 'route'; readonly on: string; readonly shows: string }
   | { readonly kind: 'neighbour'; readonly on: string; readonly shows: string };
 
@@ -39,17 +43,19 @@ const FOUND_LINES_MAX = 6;
 /** All that the topology's checks assert, in their order. */
 export function assertionsOf(topology: Topology, workloads: LabState['workloads']): Assertion[] {
   return topology.checks.flatMap((check): Assertion[] => {
-    if (check.kind !== 'reach') return [check];
-    return check.among.flatMap((from) =>
-      check.among
-        .filter((to) => to !== from)
-        .flatMap((to) => sharedAddresses(topology, workloads, from, to).map((address) => reach(from, to, address))),
-    );
+    const pings = (kind: 'reach' | 'unreachable', from: string, to: string): Assertion[] =>
+      sharedAddresses(topology, workloads, from, to).map((address) => ({ kind, from, to, address: formatIp(address) }));
+    switch (check.kind) {
+      case 'reach':
+        return check.among.flatMap((from) =>
+          check.among.filter((to) => to !== from).flatMap((to) => pings('reach', from, to)),
+        );
+      case 'unreachable':
+        return pings('unreachable', check.from, check.to);
+      default:
+        return [check];
+    }
   });
-}
-
-function reach(from: string, to: string, address: Ip): Assertion {
-  return { kind: 'reach', from, to, address: formatIp(address) };
 }
 
 /** The addresses of `to` in families that `from` has as well. */
@@ -68,15 +74,23 @@ function addressesOf(topology: Topology, workloads: LabState['workloads'], entit
 
 /** "a1 reaches b1 at 172.17.9.2", "host-a shows route 172.17.9.0/24 via …". */
 export function assertionText(assertion: Assertion): string {
-  if (assertion.kind === 'reach') return `${assertion.from} reaches ${assertion.to} at ${assertion.address}`;
-  return `${assertion.on} shows ${assertion.kind} ${assertion.shows}`;
+  switch (assertion.kind) {
+    case 'reach':
+      return `${assertion.from} reaches ${assertion.to} at ${assertion.address}`;
+    case 'unreachable':
+      return `${assertion.from} does not reach ${assertion.to} at ${assertion.address}`;
+    case 'sessions':
+      return `${assertion.on} has ${counted(assertion.established, 'BGP session')} established`;
+    default:
+      return `${assertion.on} shows ${assertion.kind} ${assertion.shows}`;
+  }
 }
 
 /** A verdict for each assertion, in order. Throws LabError `failed` when there is no ping to ask with. */
 export async function judge(lab: string, assertions: readonly Assertion[]): Promise<Verdict[]> {
   const verdicts = new Array<Verdict>(assertions.length);
   // Pings first, side by side: the neighbour entries that others assert come from traffic.
-  const pings = [...assertions.entries()].filter(([, assertion]) => assertion.kind === 'reach');
+  const pings = [...assertions.entries()].filter(([, { kind }]) => kind === 'reach' || kind === 'unreachable');
   const work = pings[Symbol.iterator]();
   const ping = async () => {
     for (const [index, assertion] of work) verdicts[index] = await judgeOne(lab, assertion);
@@ -92,6 +106,12 @@ async function judgeOne(lab: string, assertion: Assertion): Promise<Verdict> {
       const failure = await pingFailure(namespacePath(namespaceOf(lab, assertion.from)), assertion.address);
       return { assertion, pass: failure === undefined, found: failure ?? '' };
     }
+    case 'unreachable': {
+      const failure = await pingFailure(namespacePath(namespaceOf(lab, assertion.from)), assertion.address);
+      return { assertion, pass: failure !== undefined, found: failure === undefined ? 'an answer' : '' };
+    }
+    case 'sessions':
+      return judgeSessions(lab, assertion);
     case 'route':
     case 'neighbour':
       return withKernel(namespaceOf(lab, assertion.on), (kernel) => judgeShown(assertion, kernel));
@@ -110,7 +130,23 @@ export function withKernel<Result>(namespace: string, read: (kernel: Kernel) => 
   }
 }
 
-function judgeShown(assertion: Exclude<Assertion, { kind: 'reach' }>, kernel: Kernel): Verdict {
+async function judgeSessions(lab: string, assertion: Extract<Assertion, { kind: 'sessions' }>): Promise<Verdict> {
+  try {
+    const { peers } = (await agentStatus(hostPlaces(lab, assertion.on).controlSocket)).bgp;
+    const down = peers.filter(({ state }) => state !== 'Established');
+    const found = [
+      `${peers.length - down.length} established`,
+      ...down.slice(0, FOUND_LINES_MAX).map(({ address, state }) => `${address} ${state}`),
+    ].join(', ');
+    const pass = peers.length - down.length === assertion.established;
+    return { assertion, pass, found: pass ? '' : found };
+  } catch (error) {
+    if (!(error instanceof AgentUnreachable)) throw error;
+    return { assertion, pass: false, found: error.message };
+  }
+}
+
+function judgeShown(assertion: Extract<Assertion, { shows: string }>, kernel: Kernel): Verdict {
   const names = new Map(kernel.links().map((link) => [link.index, link.name]));
   const deviceName = (index: IfIndex) => names.get(index) ?? `if${index}`;
   const lines =

@@ -49,6 +49,18 @@ const ROWS: readonly [Route, string][] = [
     route('10.0.0.0/8', { nextHops: [via('10.1.0.1'), via('10.1.0.2')], protocol: 12 }),
     '10.0.0.0/8 proto bird nexthop via 10.1.0.1 dev eth0 weight 1 nexthop via 10.1.0.2 dev eth0 weight 1',
   ],
+  [
+    route('10.0.0.0/8', { nextHops: [via('10.1.0.1', true), via('10.1.0.2', true)], protocol: 12 }),
+    '10.0.0.0/8 proto bird nexthop via 10.1.0.1 dev eth0 weight 1 onlink nexthop via 10.1.0.2 dev eth0 weight 1 onlink',
+  ],
+  [
+    route('fd77::/64', { nextHops: [via('fd00:1::1', true), via('fd00:1::2', true)], protocol: 12 }),
+    'fd77::/64 proto bird metric 1024 pref medium nexthop via fd00:1::1 dev eth0 weight 1 onlink nexthop via fd00:1::2 dev eth0 weight 1 onlink',
+  ],
+  [
+    route('11.0.0.0/8', { nextHops: [via('fe80::1', true)], protocol: 12 }),
+    '11.0.0.0/8 via inet6 fe80::1 dev eth0 proto bird onlink',
+  ],
 ];
 
 test('routes and neighbours read as iproute2 prints them', () => {
@@ -69,6 +81,7 @@ const FITS: readonly [pattern: string, line: string, fits: boolean][] = [
   ['172.17.8.2 dev cali* scope link', '172.17.8.2 dev eth0 scope link', false],
   ['172.17.8.2 dev *', '172.17.8.2 dev cali0 scope link', false],
   ['172.17.8.2 dev x', '172.17.812 dev x', false],
+  ['fd::/64\n  nexthop via fd00::1 dev *', 'fd::/64 nexthop via fd00::1 dev eth0', true],
 ];
 
 test('a pattern fits a line word by word', () => {

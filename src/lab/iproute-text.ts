@@ -3,10 +3,11 @@
  *
  * A topology states what must be there in the words that its reader will see: a line of `ip route` or `ip neigh`. The
  * order of the words is iproute2's (ip/iproute.c, print_route); a neighbour's line ends before its state, which
- * changes by itself. In a pattern * stands for any letters of one word.
+ * changes by itself. A route over several next hops (ECMP), which iproute2 breaks into lines, is one line here: blanks and
+ * line ends do not count. In a pattern * stands for any letters of one word.
  */
 import { formatCidr } from '../net/cidr.ts';
-import { addressBits, formatIp } from '../net/ip.ts';
+import { addressBits, type Family, formatIp } from '../net/ip.ts';
 import type { IfIndex, Neighbour, NextHop, Route } from '../net/kernel-objects.ts';
 import { ROUTE_SCOPE } from '../net/kernel-objects.ts';
 
@@ -26,19 +27,22 @@ export function routeLine(route: Route, deviceName: DeviceName): string {
   const { family } = route.destination.address;
   const [only] = route.nextHops;
   const several = route.nextHops.length > 1;
+  const hop = (each: NextHop) => hopText(each, family, deviceName);
   const metric = route.metric === 0 && family === 6 ? IPV6_DEFAULT_METRIC : route.metric;
   return words(
     route.type === 'unicast' ? '' : route.type,
     destinationText(route),
-    several || only === undefined ? '' : hopText(only, deviceName),
+    several || only === undefined ? '' : hop(only),
     only === undefined && family === 6 ? 'dev lo' : '',
     route.protocol === PROTOCOL_BOOT ? '' : `proto ${PROTOCOL_NAMES[route.protocol] ?? route.protocol}`,
     route.scope === ROUTE_SCOPE.universe ? '' : `scope ${SCOPE_NAMES[route.scope] ?? route.scope}`,
     route.source === undefined ? '' : `src ${formatIp(route.source)}`,
     metric === 0 ? '' : `metric ${metric}`,
     !several && only?.onlink ? 'onlink' : '',
-    ...(several ? route.nextHops.map((hop) => words('nexthop', hopText(hop, deviceName), 'weight 1')) : []),
     family === 6 ? 'pref medium' : '',
+    ...(several
+      ? route.nextHops.map((each) => words('nexthop', hop(each), 'weight 1', each.onlink ? 'onlink' : ''))
+      : []),
   );
 }
 
@@ -69,9 +73,11 @@ function destinationText({ destination }: Route): string {
   return whole ? formatIp(destination.address) : formatCidr(destination);
 }
 
-function hopText(hop: NextHop, deviceName: DeviceName): string {
+/** A gateway of another family than the destination's is named with it (RFC 8950 makes such routes). */
+function hopText(hop: NextHop, family: Family, deviceName: DeviceName): string {
+  const foreign = hop.gateway !== undefined && hop.gateway.family !== family;
   return words(
-    hop.gateway === undefined ? '' : `via ${formatIp(hop.gateway)}`,
+    hop.gateway === undefined ? '' : `via ${foreign ? 'inet6 ' : ''}${formatIp(hop.gateway)}`,
     hop.index === undefined ? '' : `dev ${deviceName(hop.index)}`,
   );
 }

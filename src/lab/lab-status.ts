@@ -12,6 +12,7 @@ import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
 import { presentLabs } from './present-labs.ts';
 import { isAlive } from './process.ts';
 import { readTopology } from './read-topology.ts';
+import { establishedSessions } from './session-count.ts';
 import { isBeingBuilt, type Lab, readLab } from './state.ts';
 import { type Host, nodeAddress, type Router } from './topology.ts';
 import { findTopology, shippedLabs } from './topology-file.ts';
@@ -25,6 +26,8 @@ export interface LabStatus {
   readonly store: string;
   readonly segments: readonly { readonly name: string; readonly namespace: string }[];
   readonly hosts: readonly HostStatus[];
+  /** Established BGP sessions, each counted once. */
+  readonly sessions: number;
   readonly routers: readonly MachineStatus[];
   readonly workloads: readonly WorkloadStatus[];
 }
@@ -55,6 +58,7 @@ export interface WorkloadStatus extends MachineStatus {
 
 export async function labStatus({ state, topology }: Lab): Promise<LabStatus> {
   const { name } = state;
+  const hosts = await Promise.all(topology.hosts.map((host) => hostStatus({ state, topology }, host)));
   return {
     name,
     condition: conditionOf(name),
@@ -63,7 +67,11 @@ export async function labStatus({ state, topology }: Lab): Promise<LabStatus> {
     startedAt: state.startedAt,
     store: labPlaces(name).storeUrl,
     segments: topology.segments.map((segment) => ({ name: segment, namespace: namespaceOf(name, segment) })),
-    hosts: await Promise.all(topology.hosts.map((host) => hostStatus({ state, topology }, host))),
+    hosts,
+    sessions: establishedSessions(
+      topology,
+      hosts.flatMap(({ sessions }) => sessions),
+    ),
     routers: topology.routers.map((router) => machineStatus(name, router)),
     workloads: Object.entries(state.workloads).map(([workload, { host, addresses, namespace }]) => ({
       name: workload,

@@ -69,3 +69,36 @@ muslin-routed-core-of-the-rack: eth1 has fd00:2::fe/64
 muslin-routed-core-of-the-rack: 10.9.0.0/16 via 10.0.2.1`,
   );
 });
+
+test('a fabric passes what is between addresses that machines have, through it and within its segments', () => {
+  const text = `
+name: cloud
+segments: [left, right, aside]
+hosts:
+  a: { links: { eth0: { segment: left, addresses: [10.0.1.1/24, "fd00:1::1/64"] } } }
+  b: { links: { eth0: { segment: right, addresses: [10.0.2.1/24] }, eth1: { segment: aside, addresses: [10.0.3.1/24] } } }
+routers:
+  fabric:
+    links:
+      eth0: { segment: left, addresses: [10.0.1.254/24] }
+      eth1: { segment: right, addresses: [10.0.2.254/24] }
+    forwards: assigned
+`;
+  const steps = planOf(readTopology('test', text)).filter((step) => step.kind === 'fabric');
+  assert.deepEqual(steps.map(formatStep), [
+    'muslin-cloud-fabric: pass only what is between the 5 addresses that machines have',
+    'muslin-cloud-left: pass only what is between the 5 addresses that machines have',
+    'muslin-cloud-right: pass only what is between the 5 addresses that machines have',
+  ]);
+  const [router, left] = steps.map(({ script }) => script.replaceAll(/\s+/g, ' ').trim());
+  const sets =
+    'set assigned4 { type ipv4_addr elements = { 10.0.1.1, 10.0.2.1, 10.0.1.254, 10.0.2.254 } } ' +
+    'set assigned6 { type ipv6_addr elements = { fd00:1::1 } }';
+  const verdict =
+    'ip saddr @assigned4 ip daddr @assigned4 accept ip6 saddr @assigned6 ip6 daddr @assigned6 accept counter drop';
+  const chain = 'chain forward { type filter hook forward priority 0; policy drop;';
+  assert.equal(router, `table inet fabric { ${sets} ${chain} ${verdict} } }`);
+  const neighbours =
+    'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept';
+  assert.equal(left, `table bridge fabric { ${sets} ${chain} ether type arp accept ${neighbours} ${verdict} } }`);
+});

@@ -10,6 +10,7 @@
  */
 import { type Cidr, cidr, formatCidr, type InterfaceAddress } from '../net/cidr.ts';
 import { formatIp, type Ip } from '../net/ip.ts';
+import { fabricRules } from './fabric.ts';
 import { namespaceOf } from './names.ts';
 import type { Plug, Topology } from './topology.ts';
 
@@ -32,7 +33,9 @@ export type Step =
       readonly interface: string;
       readonly address: InterfaceAddress;
     }
-  | { readonly kind: 'route'; readonly namespace: string; readonly to: Cidr; readonly via: Ip };
+  | { readonly kind: 'route'; readonly namespace: string; readonly to: Cidr; readonly via: Ip }
+  /** Rules as nft reads them, for a router or segment that passes these addresses only. */
+  | { readonly kind: 'fabric'; readonly namespace: string; readonly script: string; readonly addresses: number };
 
 export const SEGMENT_BRIDGE = 'br0';
 
@@ -87,6 +90,9 @@ export function planOf(topology: Topology): Step[] {
     ...machines.flatMap((machine) =>
       machine.routes.map(({ to, via }): Step => ({ kind: 'route', namespace: inLab(machine.name), to, via })),
     ),
+    ...fabricRules(topology).map(
+      ({ entity, ...rules }): Step => ({ kind: 'fabric', namespace: inLab(entity), ...rules }),
+    ),
   ];
 }
 
@@ -130,5 +136,7 @@ export function formatStep(step: Step): string {
       return `${step.namespace}: ${step.interface} has ${formatIp(step.address.address)}/${step.address.subnet.length}`;
     case 'route':
       return `${step.namespace}: ${formatCidr(step.to)} via ${formatIp(step.via)}`;
+    case 'fabric':
+      return `${step.namespace}: pass only what is between the ${step.addresses} addresses that machines have`;
   }
 }

@@ -132,8 +132,40 @@ const WRONG: readonly { title: string; text: string; says: readonly string[] }[]
     title: 'a check that is two',
     text: `name: x\nsegments: [lan]\n${HOST}\nchecks: [{ reach: [h], route: { on: h, shows: x } }, {}]`,
     says: [
-      'net.yaml:4:10: checks.0: a check is one of reach, route, neighbour; begin a list item for each',
-      'net.yaml:4:54: checks.1: a check is one of reach, route, neighbour; begin a list item for each',
+      'net.yaml:4:10: checks.0: a check is one of reach, unreachable, sessions, route, neighbour; begin a list item for each',
+      'net.yaml:4:54: checks.1: a check is one of reach, unreachable, sessions, route, neighbour; begin a list item for each',
+    ],
+  },
+  {
+    title: 'checks of what is not there, and of what cannot be counted',
+    text: `name: x\nsegments: [lan]\n${HOST}\nrouters: { r: { links: {} } }\nchecks:\n  - unreachable: { from: h, to: hh }\n  - unreachable: { from: h, to: h }\n  - sessions: { on: rr, established: 1 }\n  - sessions: { on: r, established: 1 }`,
+    says: [
+      'net.yaml:6:33: checks.0.unreachable.to: there is no host, router or workload "hh"; did you mean "h"?',
+      'net.yaml:7:33: checks.1.unreachable.to: "h" is where the pings start; write another one',
+      'net.yaml:8:21: checks.2.sessions.on: there is no host "rr"; there is: h',
+      'net.yaml:9:21: checks.3.sessions.on: there is no host "r"; did you mean "h"?',
+    ],
+  },
+  {
+    title: 'one of many, in the line of the many; a range that is none; a name that is given twice',
+    text: `name: x\nsegments: [lan]\nhosts:\n  "h{1..2}": { links: { eth0: { segment: lan, addresses: ["10.0.0.25{n}/24", "10.0.{n}/24"] } } }\n  "g{2..1}": { links: {} }`,
+    says: [
+      'net.yaml:4:78: hosts.h1.links.eth0.addresses.1: "10.0.1/24" is not an address with its subnet',
+      'net.yaml:4:78: hosts.h2.links.eth0.addresses.1: "10.0.2/24" is not an address with its subnet',
+      'net.yaml:5:3: hosts.g{2..1}: "g{2..1}" is not a name: ',
+    ],
+  },
+  {
+    title: 'a name that is given by itself and by a range',
+    text: `name: x\nsegments: [lan]\nhosts:\n  "h{1..2}": { links: {} }\n  h2: { links: {} }`,
+    says: ['net.yaml:5:3: "h2" is given twice; write it once'],
+  },
+  {
+    title: 'a number that is none, and a router that forwards something else',
+    text: `name: x\nsegments: [lan]\n${HOST}\nrouters: { r: { links: {}, forwards: some } }\nchecks: [{ sessions: { on: h, established: many } }]`,
+    says: [
+      'net.yaml:4:38: routers.r.forwards: "some" is not right; write forwards: all, or forwards: assigned',
+      'net.yaml:5:44: checks.0.sessions.established: "many" is not right; write how many sessions are up, such as 5',
     ],
   },
   {
@@ -189,4 +221,42 @@ resources:
     workloads.map(({ labels }) => labels),
     [{ role: 'web' }, {}],
   );
+});
+
+test('a range makes many of a host, workload, segment and check', () => {
+  const text = `name: net
+segments: ["s{1..2}"]
+hosts:
+  "h{1..2}":
+    links: { eth0: { segment: "s{n}", addresses: ["10.0.{n}.1/24"] } }
+    labels: { rack: "r{n}" }
+workloads: { "w{1..2}": { host: "h{n}" }, v: { host: h1 } }
+checks:
+  - reach: ["w{1..2}", v]
+  - sessions: { on: "h{1..2}", established: 0 }
+  - route: { on: h1, shows: "{n}" }
+`;
+  const { segments, hosts, workloads, checks } = readTopology('net.yaml', text);
+  assert.deepEqual(segments, ['s1', 's2']);
+  assert.deepEqual(
+    hosts.map(({ name, plugs, labels }) => [
+      name,
+      plugs.map(({ segment, addresses }) => `${segment} ${addresses.map(({ address }) => formatIp(address))}`),
+      labels,
+    ]),
+    [
+      ['h1', ['s1 10.0.1.1'], { rack: 'r1' }],
+      ['h2', ['s2 10.0.2.1'], { rack: 'r2' }],
+    ],
+  );
+  assert.deepEqual(
+    workloads.map(({ name, host }) => `${name} ${host}`),
+    ['w1 h1', 'w2 h2', 'v h1'],
+  );
+  assert.deepEqual(checks, [
+    { kind: 'reach', among: ['w1', 'w2', 'v'] },
+    { kind: 'sessions', on: 'h1', established: 0 },
+    { kind: 'sessions', on: 'h2', established: 0 },
+    { kind: 'route', on: 'h1', shows: '{n}' },
+  ]);
 });

@@ -11,6 +11,7 @@ import { ruleLinesOf, withSource } from '../model/documents.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { type Validated, validateResource } from '../model/validate.ts';
 import { LabError } from './lab-error.ts';
+import { expandRanges } from './ranges.ts';
 import type { Check, Plug, Topology } from './topology.ts';
 import { brokenRules, type Problem } from './topology-rules.ts';
 import { type TopologyDocument, topologyDocument } from './topology-schema.ts';
@@ -32,6 +33,10 @@ export function readTopology(source: string, text: string): Topology {
   };
   if (yaml.errors.length > 0) {
     throw new LabError('invalid', yaml.errors.map((error) => `${at(error.pos[0])}: ${error.message}`).join('\n'));
+  }
+  const ranges = expandRanges(yaml);
+  if (ranges.length > 0) {
+    throw new LabError('invalid', ranges.map(({ offset, message }) => `${at(offset)}: ${message}`).join('\n'));
   }
   const parsed = topologyDocument.safeParse(yaml.toJS());
   const resources = parsed.success ? parsed.data.resources.map((raw) => validateResource(raw)) : [];
@@ -114,10 +119,10 @@ function toTopology(document: TopologyDocument, resources: readonly AnyResource[
       labels: host.labels,
       blocks: host.blocks,
     })),
-    routers: Object.entries(document.routers).map(([name, { links, routes }]) => ({
+    routers: Object.entries(document.routers).map(([name, { links, ...router }]) => ({
       name,
       plugs: plugs(links),
-      routes,
+      ...router,
     })),
     workloads: Object.entries(document.workloads).map(([name, workload]) => ({ name, ...workload })),
     resources,
@@ -130,8 +135,12 @@ function plugs(links: TopologyDocument['hosts'][string]['links']): Plug[] {
 }
 
 /** The schema lets exactly one kind through. */
-function toCheck({ reach, route, neighbour }: TopologyDocument['checks'][number]): Check[] {
-  if (reach !== undefined) return [{ kind: 'reach', among: reach }];
-  if (route !== undefined) return [{ kind: 'route', ...route }];
-  return neighbour === undefined ? [] : [{ kind: 'neighbour', ...neighbour }];
+function toCheck({ reach, unreachable, sessions, route, neighbour }: TopologyDocument['checks'][number]): Check[] {
+  return [
+    ...(reach === undefined ? [] : [{ kind: 'reach', among: reach } as const]),
+    ...(unreachable === undefined ? [] : [{ kind: 'unreachable', ...unreachable } as const]),
+    ...(sessions === undefined ? [] : [{ kind: 'sessions', ...sessions } as const]),
+    ...(route === undefined ? [] : [{ kind: 'route', ...route } as const]),
+    ...(neighbour === undefined ? [] : [{ kind: 'neighbour', ...neighbour } as const]),
+  ];
 }

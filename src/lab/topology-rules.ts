@@ -86,16 +86,36 @@ function danglingReferences(document: TopologyDocument): Problem[] {
     ...Object.entries(document.workloads).flatMap(([name, { host }]) =>
       refer(['workloads', name, 'host'], 'host', host, hosts),
     ),
-    ...document.checks.flatMap((check, index) => [
-      ...(check.reach ?? []).flatMap((name, place) =>
-        refer(['checks', index, 'reach', place], 'host, router or workload', name, addressed),
-      ),
-      ...(['route', 'neighbour'] as const).flatMap((kind) => {
-        const on = check[kind]?.on;
-        return on === undefined ? [] : refer(['checks', index, kind, 'on'], 'host, router or workload', on, addressed);
-      }),
-    ]),
+    ...document.checks.flatMap((check, index) => {
+      const path = ['checks', index];
+      const unknown = namesIn(check).flatMap(({ field, name, hostOnly }) =>
+        hostOnly
+          ? refer([...path, ...field], 'host', name, hosts)
+          : refer([...path, ...field], 'host, router or workload', name, addressed),
+      );
+      return [...unknown, ...(check.unreachable === undefined ? [] : pingsOfOneself(path, check.unreachable))];
+    }),
   ];
+}
+
+/** The names that a check is about, each with where it stands in the check. */
+function namesIn({ reach, unreachable, sessions, route, neighbour }: TopologyDocument['checks'][number]) {
+  return [
+    ...(reach ?? []).map((name, place) => ({ field: ['reach', place], name, hostOnly: false })),
+    ...(unreachable === undefined ? [] : (['from', 'to'] as const)).map((end) => ({
+      field: ['unreachable', end],
+      name: unreachable?.[end] ?? '',
+      hostOnly: false,
+    })),
+    ...(sessions === undefined ? [] : [{ field: ['sessions', 'on'], name: sessions.on, hostOnly: true }]),
+    ...(route === undefined ? [] : [{ field: ['route', 'on'], name: route.on, hostOnly: false }]),
+    ...(neighbour === undefined ? [] : [{ field: ['neighbour', 'on'], name: neighbour.on, hostOnly: false }]),
+  ];
+}
+
+function pingsOfOneself(path: PropertyKey[], { from, to }: { readonly from: string; readonly to: string }): Problem[] {
+  if (from !== to) return [];
+  return [{ path: [...path, 'unreachable', 'to'], message: `"${to}" is where the pings start; write another one` }];
 }
 
 /** A block has one owner. */

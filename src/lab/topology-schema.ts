@@ -5,13 +5,15 @@
  *   hosts:                             machines with the agent; each becomes a Node resource
  *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
  *               gateways: [192.168.100.1], asNumber: 64512, labels: { rack: r1 } }
- *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward
+ *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward; with
+ *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do
  *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image
  *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start
- *   checks: [{ reach: [a1, b1] }, { route: { on: host-a, shows: "…" } }, { neighbour: { on: a1, shows: "…" } }]
+ *   checks: [{ reach: [a1, b1] }, { unreachable: { from: a1, to: c1 } }, { sessions: { on: host-a, established: 5 } },
+ *            { route: { on: host-a, shows: "…" } }, { neighbour: { on: a1, shows: "…" } }]
  *
- * Each field parses to its value here; what needs a view of the whole file is in topology-rules.ts. Unknown fields are
- * refused, since a misspelt one would otherwise be silently without effect.
+ * "host-{1..6}" stands for six (ranges.ts). Each field parses to its value here; what needs a view of the whole file is in
+ * topology-rules.ts. Unknown fields are refused, since a misspelt one would be silently without effect.
  */
 import { z } from 'zod';
 import { parseAsn } from '../net/asn.ts';
@@ -74,6 +76,9 @@ const host = mapping({
 const router = mapping({
   links,
   routes: list(mapping({ to: prefix, via: address })).default([]),
+  forwards: z
+    .enum(['all', 'assigned'], { error: (issue) => requirement(issue.input, 'forwards: all, or forwards: assigned') })
+    .default('all'),
 });
 
 const workload = mapping({ host: name, addresses: list(address).default([]), labels });
@@ -85,10 +90,17 @@ const shown = mapping({
 
 const check = mapping({
   reach: list(name).optional(),
+  unreachable: mapping({ from: name, to: name }).optional(),
+  sessions: mapping({
+    on: name,
+    established: z
+      .int({ error: (issue) => requirement(issue.input, 'how many sessions are up, such as 5') })
+      .min(0, { error: 'write how many sessions are up, such as 5' }),
+  }).optional(),
   route: shown.optional(),
   neighbour: shown.optional(),
 }).refine((value) => Object.values(value).filter((kind) => kind !== undefined).length === 1, {
-  error: 'a check is one of reach, route, neighbour; begin a list item for each',
+  error: 'a check is one of reach, unreachable, sessions, route, neighbour; begin a list item for each',
 });
 
 export const topologyDocument = mapping({

@@ -2,8 +2,8 @@
  * A lab's network as values: what is to be built, who runs where, and what must then be true.
  *
  * Parsed once from YAML (read-topology.ts) and never checked again. A segment is a layer-2 network; a host runs the agent;
- * a router only forwards, by static routes, and knows nothing of containers; a workload is a container without an image:
- * a namespace attached by the CNI plugin.
+ * a router only forwards, by static routes, and knows nothing of containers; one that forwards assigned addresses only is
+ * the fabric of a cloud; a workload is a container without an image: a namespace attached by the CNI plugin.
  */
 
 import type { AnyResource } from '../model/kinds.ts';
@@ -46,6 +46,11 @@ export interface Router {
   readonly name: string;
   readonly plugs: readonly Plug[];
   readonly routes: readonly StaticRoute[];
+  /**
+   * `assigned`: on the router's segments only packets pass whose source and destination are both addresses that the
+   * topology gives to machines there (fabric.ts).
+   */
+  readonly forwards: 'all' | 'assigned';
 }
 
 export interface StaticRoute {
@@ -66,6 +71,10 @@ export interface Workload {
 export type Check =
   /** Each of these pings each other one. */
   | { readonly kind: 'reach'; readonly among: readonly string[] }
+  /** No ping from the one to the other is answered. */
+  | { readonly kind: 'unreachable'; readonly from: string; readonly to: string }
+  /** So many BGP sessions of a host are established. */
+  | { readonly kind: 'sessions'; readonly on: string; readonly established: number }
   | { readonly kind: 'route'; readonly on: string; readonly shows: string }
   | { readonly kind: 'neighbour'; readonly on: string; readonly shows: string };
 

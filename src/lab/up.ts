@@ -14,6 +14,7 @@ import { startAgent } from './agents.ts';
 import { build } from './build.ts';
 import { assertionsOf } from './check.ts';
 import {
+  countSessions,
   missingAssertions,
   missingFromAgents,
   missingRoutes,
@@ -94,13 +95,14 @@ function claim(topology: Topology, source: string, text: string): void {
 
 async function raise(topology: Topology, options: UpOptions): Promise<void> {
   const { name } = topology;
-  const stage = async (title: string, work: () => Promise<void> | void): Promise<void> => {
+  const stage = async (title: string | (() => Promise<string>), work: () => Promise<void> | void): Promise<void> => {
     const start = monotonicNow();
     await work();
     // A turn of the event loop, so that a signal that came during synchronous work is seen.
     await new Promise((resolve) => setImmediate(resolve));
     throwIfInterrupted(options.signal);
-    options.onStage(title, monotonicNow() - start);
+    const tookMs = monotonicNow() - start;
+    options.onStage(typeof title === 'string' ? title : await title(), tookMs);
   };
   const agentsOf = () => readLab(name)?.state.agents ?? {};
   const patience: Patience = { deadline: after(monotonicNow(), options.timeoutMs), signal: options.signal };
@@ -117,8 +119,10 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
   );
   await stage('agents in sync', () => waitUntil(name, () => missingFromAgents(name, agentsOf(), 'inSync'), patience));
   await stage(`${counted(topology.workloads.length, 'workload')} attached`, () => attachAll(topology));
-  await stage('BGP sessions established', () =>
-    waitUntil(name, () => missingFromAgents(name, agentsOf(), 'sessions'), patience),
+  const sessions = async () => counted(await countSessions(topology), 'BGP session');
+  await stage(
+    async () => `${await sessions()} established`,
+    () => waitUntil(name, () => missingFromAgents(name, agentsOf(), 'sessions'), patience),
   );
   await stage('routes in the kernels', () => waitUntil(name, async () => missingRoutes(topology), patience));
   const assertions = assertionsOf(topology, readLab(name)?.state.workloads ?? {});
