@@ -112,6 +112,26 @@ test('RFC 4271 section 5.1.5: LOCAL_PREF from outside is passed over', () => {
   assert.equal(everyRoute(world.speaker)[0]?.localPreference, undefined);
 });
 
+test('RFC 4271 section 5.1.3: on a link of its own a peer is told our end of the session, others the address that is configured', () => {
+  const world = new ScriptedWorld(
+    config(
+      OURS,
+      [
+        peer(UP, { passive: true, asn: asn(65001), localNextHop: true }),
+        peer(DOWN, { passive: true, asn: asn(65002) }),
+        peer(INSIDE, { passive: true, nextHop: 'self', localNextHop: true }),
+      ],
+      { nextHops: { 4: ip('10.9.9.9') } },
+    ),
+    [OWN],
+  );
+  const up = new Talker(world, UP, { asn: 65001 });
+  const down = new Talker(world, DOWN, { asn: 65002 });
+  const inside = new Talker(world, INSIDE);
+  const nextHops = [up, down, inside].map((talker) => talker.only().nextHop);
+  assert.deepEqual(nextHops, [ip(OURS), ip('10.9.9.9'), ip(OURS)]);
+});
+
 const NEXT_HOPS: [mode: PeerConfig['nextHop'], from: 'inside' | 'up' | 'own', toInside: string, toDown: string][] = [
   ['auto', 'up', UP, OURS],
   ['self', 'up', OURS, OURS],

@@ -74,6 +74,8 @@ export interface PeerConfig {
   readonly routeServerClient: boolean;
   /** By the rules of RFC 4271 section 5.1.3; always our address; or always as it came. */
   readonly nextHop: 'auto' | 'self' | 'keep';
+  /** Where we are the next hop, it is our end of this session rather than the speaker's address: on a link of its own. */
+  readonly localNextHop: boolean;
   /** How often our own AS number may be in the path of a route from this peer. */
   readonly allowedOwnAsns: number;
   /** Towards this peer its own AS number in a path is replaced by ours. */
@@ -118,6 +120,7 @@ export const INTERNAL_PEER: Omit<PeerConfig, 'address' | 'asn'> = {
   reflectorClient: false,
   routeServerClient: false,
   nextHop: 'auto',
+  localNextHop: false,
   allowedOwnAsns: 0,
   asOverride: false,
   enforceFirstAs: true,

@@ -116,6 +116,7 @@ function toTopology(document: TopologyDocument, resources: readonly AnyResource[
       plugs: plugs(host.links),
       gateways: host.gateways,
       asNumber: host.asNumber,
+      routeReflectorClusterID: host.routeReflectorClusterID,
       labels: host.labels,
       blocks: host.blocks,
     })),

@@ -81,6 +81,7 @@ function nodeResource(host: Host): AnyResource {
   const ipv6 = nodeAddress(host, 6);
   const bgp = {
     ...(host.asNumber !== undefined && { asNumber: host.asNumber }),
+    ...(host.routeReflectorClusterID !== undefined && { routeReflectorClusterID: host.routeReflectorClusterID }),
     ...(ipv4 !== undefined && { ipv4Address: addressText(ipv4) }),
     ...(ipv6 !== undefined && { ipv6Address: addressText(ipv6) }),
   };

@@ -4,7 +4,7 @@
  *   name: two-hosts                    a DNS label; description: one line; segments: [lan], layer-2 networks
  *   hosts:                             machines with the agent; each becomes a Node resource
  *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
- *               gateways: [192.168.100.1], asNumber: 64512, labels: { rack: r1 } }
+ *               gateways: [192.168.100.1], asNumber: 64512, routeReflectorClusterID: 10.0.0.1, labels: { rack: r1 } }
  *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward; with
  *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do
  *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image
@@ -18,7 +18,7 @@
 import { z } from 'zod';
 import { parseAsn } from '../net/asn.ts';
 import { parseCidr, parseInterfaceAddress } from '../net/cidr.ts';
-import { parseIp } from '../net/ip.ts';
+import { formatIp, parseIp } from '../net/ip.ts';
 import type { Json } from '../store/store.ts';
 import { NAME_LENGTH_MAX, NAME_PATTERN } from './names.ts';
 
@@ -41,6 +41,12 @@ const interfaceName = text('an interface name such as eth0').refine(
       `"${issue.input}" is not an interface name: letters and digits such as eth0, at most ${INTERFACE_NAME_LENGTH_MAX}; lo and cali… are taken`,
   },
 );
+
+/** Written as an address, though it is a number (RFC 4456). */
+function ipv4(text: string): string | undefined {
+  const address = parseIp(text);
+  return address?.family === 4 ? formatIp(address) : undefined;
+}
 
 const address = parsed('an address such as 172.17.8.2', parseIp);
 const prefix = parsed('a prefix without host bits such as 172.17.8.0/24', parseCidr);
@@ -69,6 +75,7 @@ const host = mapping({
       return z.NEVER;
     })
     .optional(),
+  routeReflectorClusterID: parsed('a cluster identifier such as 10.0.0.1', ipv4).optional(),
   labels,
   blocks: list(prefix).default([]),
 });

@@ -37,6 +37,8 @@ export interface Host {
   /** Default gateways, at most one a family. */
   readonly gateways: readonly Ip[];
   readonly asNumber: Asn | undefined;
+  /** Of a reflector, in the notation of addresses; undefined for a host that reflects nothing. */
+  readonly routeReflectorClusterID: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   /** Blocks of a pool that the host owns from the start; further ones it claims as it needs them. */
   readonly blocks: readonly Cidr[];

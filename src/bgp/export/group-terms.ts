@@ -52,20 +52,24 @@ function exportTarget(config: SpeakerConfig, peer: PeerConfig, negotiated: Negot
     reflectorClient: peer.reflectorClient,
     routeServerClient: peer.routeServerClient,
     nextHop: peer.nextHop,
-    ownNextHop: ownNextHop(config, negotiated, family),
+    ownNextHop: ownNextHop(config, peer, negotiated, family),
     role: negotiated.role,
     takesLongLivedStale: negotiated.open.capabilities.longLived !== undefined,
     policy: peer.exportPolicy && compilePolicy(peer.exportPolicy),
   };
 }
 
-/** Where the peer is to send packets for us: our own end of a link-local session, else the configured address, else our end. */
+/**
+ * Where the peer is to send packets for us: our own end of a session that is link-local or has that configured, else the
+ * configured address, else our end.
+ */
 function ownNextHop(
   { nextHops }: SpeakerConfig,
+  { localNextHop }: PeerConfig,
   { localAddress, ipv4OverIpv6 }: Negotiated,
   family: Family,
 ): Ip | undefined {
   const canBeEnd = localAddress.family === family || (family === 4 && ipv4OverIpv6);
-  if (canBeEnd && isLinkLocal(localAddress)) return localAddress;
+  if (canBeEnd && (localNextHop || isLinkLocal(localAddress))) return localAddress;
   return nextHops[family] ?? (canBeEnd ? localAddress : undefined);
 }

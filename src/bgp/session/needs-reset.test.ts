@@ -37,6 +37,7 @@ const SOFT: Partial<PeerConfig> = {
   reflectorClient: true,
   routeServerClient: true,
   nextHop: 'self',
+  localNextHop: true,
   allowedOwnAsns: 1,
   asOverride: true,
   enforceFirstAs: false,

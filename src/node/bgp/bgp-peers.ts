@@ -211,6 +211,8 @@ class Translation {
         reflectorClient: isClient(this.#self, { asn: end.asn, clusterId }),
         allowedOwnAsns: spec.numAllowedLocalASNumbers ?? 0,
         nextHop: nextHopOf(peer, external),
+        // The address that the kernel chooses is the one of the way to this peer; the Node's own may not be reached there.
+        localNextHop: spec.sourceAddress === 'None',
         password: 'secret' in password ? password.secret : undefined,
         restartTimeSeconds: restart.seconds,
         ...timesOf(spec.keepaliveTime),

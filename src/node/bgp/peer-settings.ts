@@ -6,6 +6,7 @@
  * right. Pure; called by speaker-configuration.ts and standalone-configuration.ts.
  */
 import type { PeerConfig, Role } from '../../bgp/peer-config.ts';
+import { SOURCE_ANNOTATION } from '../../model/metadata.ts';
 import { suggestion } from '../../model/near-miss.ts';
 import { quote } from '../../model/problem.ts';
 import type { Family } from '../../net/ip.ts';
@@ -126,7 +127,8 @@ export function withAnnotations(
   const problems: string[] = [];
   let changed = settings;
   for (const [annotation, text] of Object.entries(annotations)) {
-    if (!annotation.startsWith(ANNOTATION_PREFIX)) continue;
+    // Where the object was applied from is no setting.
+    if (!annotation.startsWith(ANNOTATION_PREFIX) || annotation === SOURCE_ANNOTATION) continue;
     const name = annotation.slice(ANNOTATION_PREFIX.length);
     const setting = PEER_SETTINGS[name];
     const result =

@@ -226,7 +226,8 @@ describe('a BGPPeer', () => {
     ['a port', { peerIP: '10.0.0.9:1790' }, { port: 1790 }],
     ['localASNumber', { localASNumber: 65123 }, { localAsn: 65123 as PeerConfig['asn'] }],
     ['numAllowedLocalASNumbers', { numAllowedLocalASNumbers: 2 }, { allowedOwnAsns: 2 }],
-    ['sourceAddress None', { sourceAddress: 'None' }, { sourceAddress: undefined }],
+    ['sourceAddress None', { sourceAddress: 'None' }, { sourceAddress: undefined, localNextHop: true }],
+    ['sourceAddress UseNodeIP', { sourceAddress: 'UseNodeIP' }, { localNextHop: false }],
     ['nextHopMode Self', { nextHopMode: 'Self' }, { nextHop: 'self' }],
     ['nextHopMode Keep', { nextHopMode: 'Keep' }, { nextHop: 'keep' }],
     ['keepOriginalNextHop', { keepOriginalNextHop: true }, { nextHop: 'keep' }],
@@ -253,6 +254,7 @@ describe('a BGPPeer', () => {
 
   it('has annotations for all else, each checked', () => {
     const annotations = {
+      'muslin.io/source': 'tor.yaml:3',
       'muslin.io/bfd': '100ms*5 multihop',
       'muslin.io/hold-time': '30s',
       'muslin.io/add-path-send': '4',
