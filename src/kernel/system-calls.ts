@@ -45,6 +45,9 @@ export const MNT_DETACH = 2;
 const M_MMAP_THRESHOLD = -3;
 const M_ARENA_MAX = -8;
 
+/** __NR_bpf by CPU, from asm/unistd.h. */
+const BPF_CALL_NUMBER: Readonly<Partial<Record<NodeJS.Architecture, number>>> = { x64: 321, arm64: 280 };
+
 interface Functions {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array, length: number): number;
@@ -82,6 +85,7 @@ interface Functions {
   setpriority(which: number, who: number, priority: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   ioctlNumber(fd: number, request: number, argument: number): number;
+  syscall(number: number, command: number, attributes: Uint8Array, size: number): number;
   readonly glibc: Allocator | undefined;
 }
 
@@ -123,6 +127,7 @@ function load(): { readonly koffi: Koffi; readonly functions: Functions } {
     // Variadic in C; on the CPUs that we know an argument of a variadic function goes where any other goes.
     ioctl: libc.func('int ioctl(int, unsigned long, void *)'),
     ioctlNumber: libc.func('ioctl', 'int', ['int', 'unsigned long', 'unsigned long']),
+    syscall: libc.func('intptr_t syscall(long, int, void *, unsigned int)'),
     glibc: allocatorOf(libc),
   };
   loaded = { koffi, functions };
@@ -263,6 +268,22 @@ export function control(what: string, fd: number, request: number, argument: Uin
   call(what, (libc) =>
     typeof argument === 'number' ? libc.ioctlNumber(fd, request, argument) : libc.ioctl(fd, request, argument),
   );
+}
+
+/**
+ * bpf(2), for which libc has no function: does `command` with a union bpf_attr given as bytes, into which the kernel may write.
+ * Buffers that the bytes point to (addressOf) are to be kept by the caller until this returns. `what` is for messages.
+ */
+export function bpfCall(what: string, command: number, attributes: Uint8Array): number {
+  const number = BPF_CALL_NUMBER[process.arch];
+  if (number === undefined)
+    throw new KernelError('ENOSYS', `${what}: bpf(2) has no number that is known on ${process.arch}`);
+  return call(what, (libc) => libc.syscall(number, command, attributes, attributes.length));
+}
+
+/** Where a buffer lies, for C structs that point to it; it stays there as long as it is referred to. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return load().koffi.address(bytes);
 }
 
 /** Sets a socket option to a C struct given as bytes. */
