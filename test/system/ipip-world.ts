@@ -78,7 +78,10 @@ export class IpipWorld {
       this.ip('router', `link set to-${host} up`);
       this.ip(host, 'link set eth0 up');
       this.ip(host, `route add default via ${subnet}.1`);
-      this.ip(host, `link add cali1 address ${WORKLOAD_MAC} type veth peer name eth0 netns ${this.#prefix}${container}`);
+      this.ip(
+        host,
+        `link add cali1 address ${WORKLOAD_MAC} type veth peer name eth0 netns ${this.#prefix}${container}`,
+      );
       this.ip(host, 'link set cali1 up');
       this.ip(host, `route add ${ADDRESS[container]} dev cali1`);
       this.ip(container, `addr add ${ADDRESS[container]}/32 dev eth0`);
