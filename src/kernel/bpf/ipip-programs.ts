@@ -175,7 +175,7 @@ class Programs implements IpipPrograms {
   #ownPair(mtu: number): Link {
     const present = this.#kernel.link(TUNNEL_NAME);
     if (present !== undefined && !this.#isOwn(present)) {
-      const kind = present.kind ?? 'no kind';
+      const kind = present.kind === undefined ? 'no kind' : `kind ${present.kind}`;
       const right = `a veth with the other end ${PEER_NAME} would be ours; remove the device, or let it be the tunnel`;
       throw new KernelError('EEXIST', `there is a device ${TUNNEL_NAME} of ${kind} already: ${right}`);
     }
