@@ -7,8 +7,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { assemble, compute, exit, r0 } from '../../src/kernel/bpf/assembler.ts';
 import { type AttachmentKind, openAttachment } from '../../src/kernel/bpf/attachment.ts';
@@ -19,10 +17,9 @@ import { PROGRAM_NAME } from '../../src/kernel/bpf/ipip-layout.ts';
 import { type IpipPrograms, openIpipPrograms } from '../../src/kernel/bpf/ipip-programs.ts';
 import { openKernel } from '../../src/kernel/netlink-kernel.ts';
 import { inNamespace } from '../../src/kernel/network-namespace.ts';
-import { pollReadable } from '../../src/kernel/system-calls.ts';
-import { acceptTcp, dialTcp, listenTcp } from '../../src/kernel/tcp-socket.ts';
 import { ip } from '../../src/net/ip.ts';
 import { ifIndex } from '../../src/net/kernel-objects.ts';
+import { transfer } from './ipip-transfer.ts';
 import { ADDRESS, IpipWorld, TUNNEL_MTU } from './ipip-world.ts';
 import { buildIcmp, buildIpv4, checksum, type Ipv4, parseIpv4, Sniffer, sendIpv4 } from './raw-packets.ts';
 
@@ -328,7 +325,7 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
     it('TCP finds the length that fits, and sends large pieces until the wire', async () => {
       world.ip('router', 'link set to-hb mtu 1300');
       const wire = sniff('router', 'to-ha');
-      await transfer(world, 4_000_000);
+      assert.equal(await transfer(world, 'ca', 'cb', 4_000_000), 4_000_000);
       const lengths = wire.seen
         .filter(({ protocol }) => protocol === PROTOCOL.ipip)
         .map(({ payload }) => payload.length);
@@ -354,28 +351,6 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
     }
   });
 });
-
-/** One TCP connection from ca to cb, which carries so many bytes. */
-async function transfer(world: IpipWorld, bytes: number): Promise<void> {
-  const port = 5001;
-  const listener = inNamespace(world.path('cb'), () => listenTcp(ip(ADDRESS.cb), port, 1));
-  const options = { source: undefined, device: undefined, password: undefined, ttlSecurityHops: undefined };
-  const sender = new Socket({ fd: inNamespace(world.path('ca'), () => dialTcp(ip(ADDRESS.cb), options)) });
-  sender.connect({ host: ADDRESS.cb, port });
-  sender.end(new Uint8Array(bytes));
-  const arrived = new Promise<void>((resolve) => {
-    const poll = pollReadable(listener, () => {
-      poll.close();
-      resolve();
-    });
-  });
-  await arrived;
-  const receiver = new Socket({ fd: acceptTcp(listener)!.fd });
-  let received = 0;
-  for await (const part of receiver) received += part.length;
-  closeSync(listener);
-  assert.equal(received, bytes);
-}
 
 /** Puts the same programs with one instruction more, whose result nobody uses, in the place of ha's. */
 function replaceByOther(world: IpipWorld, kind: AttachmentKind, hosts: number): void {
