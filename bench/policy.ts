@@ -152,6 +152,7 @@ class Host {
       ...{ node: NODE, felix: this.#felix, log },
       bgp: { configure: () => undefined },
       onMetrics: () => undefined,
+      speaksBgp: true,
       nftablesProblem: () => undefined,
     });
   }

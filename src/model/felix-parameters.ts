@@ -181,10 +181,8 @@ export const FELIX_PARAMETERS = {
   routeTableRange: unset(routeTableRangeField(250)),
   routeSource: row(wordField(['CalicoIPAM', 'WorkloadIPs']), 'CalicoIPAM'),
   routeSyncDisabled: row(bool, false),
-  programClusterRoutes: row(
-    wordField(['Enabled', 'Disabled', 'EnabledIPIPOnly', 'EnabledNoEncapOnly']),
-    'EnabledIPIPOnly',
-  ),
+  // Unset: BGP programs them where it is spoken at all, so that one configuration serves both kinds of networks.
+  programClusterRoutes: unset(wordField(['Enabled', 'Disabled', 'EnabledIPIPOnly', 'EnabledNoEncapOnly'])),
   ipForwarding: row(onOff, 'Enabled'),
   ipv6Support: row(bool, true),
   ipv4NormalRoutePriority: row(routePriorityField(), 1024),

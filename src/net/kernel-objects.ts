@@ -95,8 +95,11 @@ export interface NeighbourProxy {
   readonly address: Ip;
 }
 
-/** rtm_protocol. BIRD's number is kept for what comes by BGP, since operators read and grep for "proto bird". */
-export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, bird: 12 } as const;
+/**
+ * rtm_protocol. BIRD's number is kept for what comes by BGP, since operators read and grep for "proto bird"; Felix's (80, Calico's
+ * for tunnels) for what follows from the store.
+ */
+export const ROUTE_PROTOCOL = { kernel: 2, boot: 3, static: 4, bird: 12, felix: 80 } as const;
 export const ROUTE_SCOPE = { universe: 0, link: 253, host: 254 } as const;
 export const ROUTE_TABLE = { main: 254, local: 255 } as const;
 

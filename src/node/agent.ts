@@ -89,6 +89,7 @@ async function open(parts: {
   });
   const bgp: Bgp = new Bgp({
     ...{ node, random, secretsDirectory },
+    isSpoken: configuration.bgp,
     log: log.child({ part: 'bgp' }),
     listener: felix,
     monitor: bmpCollector && ((peer, event) => monitoring.monitor(peer, event)),
@@ -107,6 +108,7 @@ async function open(parts: {
   const feed = new ResourceFeed({
     ...{ node, felix, bgp, reader, log },
     nftablesProblem,
+    speaksBgp: configuration.bgp,
     onMetrics: (metrics) =>
       monitoring.configure({ metrics, collectors: bmpCollector === undefined ? [] : [bmpCollector] }),
   });

@@ -6,7 +6,8 @@
  *
  * The speaker is configured only when it is known what to announce. A restarted speaker tells its peers "that was all"
  * (End-of-RIB), and if it said so before it had looked into the store, they would drop every route to our containers. A
- * port that cannot be opened is tried again, and shown in the status meanwhile; another BGP daemon may hold it.
+ * port that cannot be opened is tried again, and shown in the status meanwhile; another BGP daemon may hold it. Where the
+ * agent's configuration says that none is spoken, no socket is ever opened.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { MonitorEvent, Origination, PeerName } from '../bgp/contract.ts';
@@ -23,6 +24,7 @@ import { SpeakerShell } from './bgp/speaker-shell.ts';
 import type { BgpControl } from './control-api.ts';
 
 const LISTEN_RETRY_MS = 2_000;
+const NOT_SPOKEN = "the agent's configuration has bgp: false; routes to other hosts follow from the store";
 
 export interface BgpListener {
   /**
@@ -44,6 +46,7 @@ export class Bgp {
   readonly #shell: SpeakerShell;
   readonly #secrets: SecretFiles;
   readonly #monitors: boolean;
+  readonly #isSpoken: boolean;
   #resources: BgpResources | undefined;
   #setup: BgpSetup | undefined;
   /** Why nothing is spoken; "" when the speaker runs. */
@@ -57,6 +60,8 @@ export class Bgp {
   constructor(options: {
     readonly node: string;
     readonly secretsDirectory: string;
+    /** Whether BGP is spoken at all. */
+    readonly isSpoken: boolean;
     readonly log: Log;
     readonly random: Random;
     readonly listener: BgpListener;
@@ -68,6 +73,8 @@ export class Bgp {
     this.#log = log;
     this.#listener = listener;
     this.#monitors = options.monitor !== undefined;
+    this.#isSpoken = options.isSpoken;
+    if (!this.#isSpoken) this.#problem = NOT_SPOKEN;
     this.#secrets = new SecretFiles(options.secretsDirectory, () => this.#configureAgain());
     this.#shell = new SpeakerShell({
       log,
@@ -86,6 +93,10 @@ export class Bgp {
 
   /** Takes the resources as they are now; called again whenever one of them has changed. */
   configure(resources: BgpResources): void {
+    if (!this.#isSpoken) {
+      this.#listener.converged(); // nothing will be learnt, so what an earlier process has learnt may go
+      return;
+    }
     this.#resources = resources;
     const setup = speakerConfiguration(this.#node, resources, (reference) => this.#secrets.read(reference));
     if ('reason' in setup) {
@@ -104,6 +115,7 @@ export class Bgp {
   }
 
   announce(announcements: readonly Announcement[]): void {
+    if (!this.#isSpoken) return;
     this.#originations = announcements.map(({ prefix, deviceName }) => ({
       prefix,
       device: deviceName,

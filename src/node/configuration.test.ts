@@ -14,12 +14,14 @@ describe('the agent configuration', () => {
       secretsDirectory: '/etc/muslin/secrets',
       cniConfiguration: undefined,
       cniPlugins: '/opt/cni/bin',
+      bgp: true,
       bmpCollector: undefined,
       podmanState: '/var/lib/containers/storage/libpod/bolt_state.db',
       containerdState: '/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db',
       logLevel: 'info',
     });
     assert.equal(parseAgentConfiguration('', 'agent.yaml').store, 'sqlite:///var/lib/muslin/store.db');
+    assert.equal(parseAgentConfiguration('bgp: false\n', 'agent.yaml').bgp, false);
   });
 
   const mistakes: [string, RegExp][] = [
@@ -27,7 +29,7 @@ describe('the agent configuration', () => {
     ['\nlogLevel: loud\n', /^agent\.yaml:2: logLevel: "loud" is not debug, info, warn, error$/],
     [
       'nod: a\n',
-      /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, secretsDirectory, cniConfiguration, cniPlugins, bmpCollector, podmanState, containerdState, logLevel$/,
+      /^agent\.yaml:1: nod: no such field; there are node, store, runDirectory, secretsDirectory, cniConfiguration, cniPlugins, bgp, bmpCollector, podmanState, containerdState, logLevel$/,
     ],
     ['runDirectory: run\n', /^agent\.yaml:1: runDirectory: "run" is not an absolute path/],
     ['secretsDirectory: secrets\n', /^agent\.yaml:1: secretsDirectory: "secrets" is not an absolute path$/],
@@ -38,6 +40,7 @@ describe('the agent configuration', () => {
     ['cniPlugins: bin\n', /cniPlugins: "bin" is not an absolute path$/],
     ['podmanState: bolt_state.db\n', /^agent\.yaml:1: podmanState: "bolt_state.db" is not an absolute path$/],
     ['containerdState: meta.db\n', /^agent\.yaml:1: containerdState: "meta.db" is not an absolute path$/],
+    ['bgp: no\n', /^agent\.yaml:1: bgp: "no" is not true or false$/],
     ['bmpCollector: 10.0.0.9\n', /bmpCollector: "10\.0\.0\.9" is not an address and a port, 10/],
     ['bmpCollector: fd00::9:11019\n', /bmpCollector: "fd00::9:11019" is not an address and a port/],
     ['bmpCollector: 10.0.0.9:70000\n', /bmpCollector: "10.0.0.9:70000" is not an address and a port/],

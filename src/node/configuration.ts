@@ -7,6 +7,7 @@
  *   secretsDirectory: /etc/muslin/secrets          default: that; passwords that resources refer to, NAME/KEY in it
  *   cniConfiguration: /etc/cni/net.d/10-muslin.conflist    default: none; written for container runtimes when the agent is ready
  *   cniPlugins: /opt/cni/bin                       default: that; where runtimes find plugins that go with ours
+ *   bgp: true                                      default: that; false where no BGP may be spoken: routes then follow from the store
  *   bmpCollector: 10.0.0.9:11019                   default: none; who is told of BGP as it happens (RFC 7854)
  *   podmanState: /var/lib/containers/storage/libpod/bolt_state.db                   default: that; where podman and
  *   containerdState: /var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db     containerd keep containers' labels
@@ -33,6 +34,8 @@ export interface AgentConfiguration {
   readonly secretsDirectory: string;
   readonly cniConfiguration: string | undefined;
   readonly cniPlugins: string;
+  /** Whether BGP is spoken at all. */
+  readonly bgp: boolean;
   readonly bmpCollector: { readonly address: Ip; readonly port: number } | undefined;
   readonly podmanState: string;
   readonly containerdState: string;
@@ -81,6 +84,7 @@ const FIELDS: Readonly<Record<keyof AgentConfiguration, Field>> = {
     valid: (value) => value.startsWith('/'),
     rule: 'an absolute path',
   },
+  bgp: { standard: () => 'true', valid: (value) => value === 'true' || value === 'false', rule: 'true or false' },
   bmpCollector: {
     standard: () => '',
     valid: (value) => endpointOf(value) !== undefined,
@@ -141,6 +145,7 @@ export function parseAgentConfiguration(text: string, path: string): AgentConfig
     secretsDirectory: settingOf('secretsDirectory'),
     cniConfiguration: settingOf('cniConfiguration') || undefined,
     cniPlugins: settingOf('cniPlugins'),
+    bgp: settingOf('bgp') === 'true',
     bmpCollector: endpointOf(settingOf('bmpCollector')),
     podmanState: settingOf('podmanState'),
     containerdState: settingOf('containerdState'),

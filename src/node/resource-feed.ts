@@ -60,6 +60,7 @@ export class ResourceFeed implements StoreListener {
   readonly #felixConfigurations = new Map<string, FelixConfiguration>();
   readonly #onMetrics: (place: MetricsPlace | undefined) => void;
   readonly #nftablesProblem: () => string | undefined;
+  readonly #speaksBgp: boolean;
   /** Changes that were told, by kind. */
   readonly updates = new Map<string, number>();
   #resyncs = 0;
@@ -77,6 +78,8 @@ export class ResourceFeed implements StoreListener {
     readonly onMetrics: (place: MetricsPlace | undefined) => void;
     /** Why nftables does not work on this host; undefined when it does. */
     readonly nftablesProblem: () => string | undefined;
+    /** Where no BGP is spoken, all routes to other hosts follow from the store, unless a configuration says otherwise. */
+    readonly speaksBgp: boolean;
   }) {
     this.#node = options.node;
     this.#felix = options.felix;
@@ -84,6 +87,7 @@ export class ResourceFeed implements StoreListener {
     this.#reader = options.reader ?? new EntryReader();
     this.#log = options.log;
     this.#onMetrics = options.onMetrics;
+    this.#speaksBgp = options.speaksBgp;
     let works = false;
     this.#nftablesProblem = () => {
       const problem = works ? undefined : options.nftablesProblem();
@@ -287,7 +291,16 @@ export class ResourceFeed implements StoreListener {
     const { felix, annotations } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
     const choice = chooseBackend(felix, this.#nftablesProblem);
     const settings = filterSettings({ felix, annotations }, this.#bgpResources.pools.values(), choice.kind);
-    this.#felix.calculation.setSettings({ floatingIps: settings.floatingIps, externalNodes: felix.externalNodesList });
+    this.#felix.calculation.setSettings({
+      floatingIps: settings.floatingIps,
+      externalNodes: felix.externalNodesList,
+      programClusterRoutes: felix.programClusterRoutes ?? (this.#speaksBgp ? 'Disabled' : 'Enabled'),
+      tunnels: {
+        vni: felix.vxlanVNI,
+        port: felix.vxlanPort,
+        mtus: { ipip: felix.ipipMTU, vxlan: felix.vxlanMTU, 'vxlan-v6': felix.vxlanMTUV6 },
+      },
+    });
     this.#felix.configureFilter(choice, settings);
   }
 }

@@ -9,7 +9,9 @@
  *   WorkloadEndpoint ─► local endpoint ─► endpoint, device routes ─┐
  *   floating addresses ─► endpoint, device routes ─────────────────┤
  *   IPAMBlock, BlockAffinity ─► own blocks ─► blackholes ──────────┼─► routes (lowest rank wins)
- *   BGP best paths, ways to peers ─► gateway routes ───────────────┘
+ *   BGP best paths, others' blocks, Node, IPPool ─► cluster routes ┤
+ *   ways to peers ─► gateway routes ───────────────────────────────┘
+ *   Node, own tunnels' addresses ─► tunnels
  *   own blocks, borrowed and floating addresses, IPPool ─► announcements
  *
  * The node agent calls `update…` as events come and `takeChanges` once a pass.
@@ -33,10 +35,14 @@ import type {
   DesiredRoute,
   Gateway,
   PeerRoute,
-  RouteTarget,
 } from '../desired/desired.ts';
 import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
+import type { Provenance } from '../desired/provenance.ts';
+import type { TunnelKind } from '../desired/tunnels.ts';
 import { Candidates } from './candidates.ts';
+import type { ProgramClusterRoutes } from './cluster-routes.ts';
+import { ClusterRoutes } from './cluster-routes.ts';
+import { Hosts } from './hosts.ts';
 import type { LocalEndpoint } from './local-endpoints.ts';
 import { localEndpoint } from './local-endpoints.ts';
 import { fixedSets } from './policy/fixed-sets.ts';
@@ -44,20 +50,27 @@ import type { FloatingIps } from './policy/floating-ips.ts';
 import { FloatingIpClaims, NO_FLOATING_IPS } from './policy/floating-ips.ts';
 import { PolicyCalculation } from './policy/policy-calculation.ts';
 import { sourceOf } from './provenance.ts';
-
-/**
- * Whose route holds when several want one destination: a container that is here beats any hearsay, and so does the way to a
- * peer that somebody wrote down, since what a peer says of the way to itself may lead back to it. An outside address leads to a
- * container only where it is nobody's own.
- */
-const RANK = { device: 0, peer: 1, floating: 2, gateways: 3, blackhole: 4 } as const;
+import { RANK } from './route-ranks.ts';
+import type { TunnelSettings } from './tunnel-calculation.ts';
+import { TUNNEL_SETTINGS_DEFAULTS, TunnelCalculation } from './tunnel-calculation.ts';
 
 /** What an operator can choose of the calculation, from FelixConfiguration. */
 export interface CalculationSettings {
   readonly floatingIps: boolean;
   /** Addresses and prefixes of hosts that are no nodes, but send us tunnelled packets. */
   readonly externalNodes: readonly string[];
+  /** Which routes to other hosts follow from the store instead of BGP. */
+  readonly programClusterRoutes: ProgramClusterRoutes;
+  readonly tunnels: Omit<TunnelSettings, 'externalNodes'>;
 }
+
+/** What holds until a configuration is told. */
+export const CALCULATION_SETTINGS_DEFAULTS: CalculationSettings = {
+  floatingIps: false,
+  externalNodes: [],
+  programClusterRoutes: 'Disabled',
+  tunnels: TUNNEL_SETTINGS_DEFAULTS,
+};
 
 export class Calculation {
   readonly #node: string;
@@ -69,7 +82,7 @@ export class Calculation {
   readonly #endpointsMayDiffer = new Set<string>();
   readonly #pools = new Map<string, IpPool>();
   readonly #nodes = new Map<string, Node>();
-  #settings: CalculationSettings = { floatingIps: false, externalNodes: [] };
+  #settings = CALCULATION_SETTINGS_DEFAULTS;
   #fixedSetsMayDiffer = true;
   readonly #blocks = new Map<string, IpamBlock>();
   /** State of our own affinities by block. */
@@ -79,6 +92,11 @@ export class Calculation {
   readonly #ownPrefixes = new Map<string, Cidr>();
   readonly #blackholes = new Map<string, string>();
   readonly #routes = new Candidates<DesiredRoute>();
+  readonly #hosts = new Hosts();
+  readonly #clusterRoutes: ClusterRoutes;
+  readonly #tunnels: TunnelCalculation;
+  /** Aggregates of BGP's, by prefix. */
+  readonly #discarded = new Set<string>();
   /** The outside addresses that each endpoint here has a route for. */
   readonly #floatingRoutes = new Map<string, readonly Cidr[]>();
   #peerRoutes: ReadonlyMap<string, PeerRoute> = new Map();
@@ -89,6 +107,8 @@ export class Calculation {
   constructor(node: string) {
     this.#node = node;
     this.#policy = new PolicyCalculation(node);
+    this.#clusterRoutes = new ClusterRoutes(node, this.#hosts, this.#routes);
+    this.#tunnels = new TunnelCalculation(node, this.#hosts, this.#nodes);
     this.#routes.set(formatCidr(hostPrefix(WORKLOAD_GATEWAY)), 'gateway', RANK.device, gatewayRoute());
   }
 
@@ -96,6 +116,8 @@ export class Calculation {
     const floatingIpsDiffer = settings.floatingIps !== this.#settings.floatingIps;
     this.#settings = settings;
     this.#fixedSetsMayDiffer = true;
+    this.#clusterRoutes.setPrograms(settings.programClusterRoutes);
+    this.#tunnels.setSettings({ ...settings.tunnels, externalNodes: settings.externalNodes });
     if (floatingIpsDiffer) for (const id of this.#floatingIps.claimants()) this.#updateFloatingRoutes(id);
   }
 
@@ -138,6 +160,7 @@ export class Calculation {
   updatePool(name: string, pool: IpPool | undefined): void {
     if (pool === undefined) this.#pools.delete(name);
     else this.#pools.set(name, pool);
+    this.#clusterRoutes.updatePool(name, pool);
     this.#announcementsMayDiffer = true;
     this.#fixedSetsMayDiffer = true;
   }
@@ -147,12 +170,23 @@ export class Calculation {
     if (node === undefined) this.#nodes.delete(name);
     else this.#nodes.set(name, node);
     this.#fixedSetsMayDiffer = true;
+    this.#tunnels.nodesChanged();
+    const changed = this.#hosts.update(name, node);
+    if (changed === undefined) return;
+    this.#clusterRoutes.hostChanged(changed);
+    this.#announcementsMayDiffer ||= name === this.#node;
+  }
+
+  /** Our end of a kind of tunnel; undefined once it is wanted no more. */
+  setTunnel(kind: TunnelKind, address: Ip | undefined): void {
+    this.#tunnels.setOwn(kind, address);
   }
 
   updateBlock(name: string, block: IpamBlock | undefined): void {
     const before = this.#blocks.get(name);
     if (block === undefined) this.#blocks.delete(name);
     else this.#blocks.set(name, block);
+    this.#clusterRoutes.updateBlock(name, block);
     // With each container a block has other addresses assigned, which is of no concern here.
     if (before !== undefined && block !== undefined && isSameOwned(before, block)) return;
     this.#updateBlackhole(name);
@@ -172,9 +206,12 @@ export class Calculation {
    */
   updateLearned(prefix: Cidr, way: readonly Gateway[] | 'discard', peer: Ip | undefined): void {
     const origin = peer === undefined ? 'BGP' : `BGP peer ${formatIp(peer)}`;
-    const target: RouteTarget = way === 'discard' ? { kind: 'blackhole' } : { kind: 'gateways', gateways: way };
-    const route: DesiredRoute = { destination: prefix, target, provenance: { origin } };
-    this.#routes.set(formatCidr(prefix), 'bgp', RANK.gateways, way.length === 0 ? undefined : route);
+    this.#clusterRoutes.updateLearned(prefix, way === 'discard' ? [] : way, { origin });
+    const key = formatCidr(prefix);
+    if (way !== 'discard' && !this.#discarded.delete(key)) return;
+    const route: DesiredRoute = { destination: prefix, target: { kind: 'blackhole' }, provenance: { origin } };
+    if (way === 'discard') this.#discarded.add(key);
+    this.#routes.set(key, 'bgp aggregate', RANK.learned, way === 'discard' ? route : undefined);
   }
 
   /** All ways to peers that resources ask for, in the place of those before. */
@@ -185,7 +222,11 @@ export class Calculation {
       if (!this.#peerRoutes.has(key)) this.#routes.set(key, 'peer', RANK.peer, undefined);
     }
     for (const [key, { peer, gateway, origin }] of this.#peerRoutes) {
-      const target = { kind: 'gateways', gateways: [{ address: gateway, deviceName: undefined }] } as const;
+      const target = {
+        kind: 'gateways',
+        gateways: [{ address: gateway, deviceName: undefined }],
+        protocol: 'bird',
+      } as const;
       const same = sameIp(before.get(key)?.gateway, gateway);
       const route = { destination: hostPrefix(peer), target, provenance: { origin } };
       if (!same) this.#routes.set(key, 'peer', RANK.peer, route);
@@ -195,10 +236,16 @@ export class Calculation {
   /** What has changed since the last call. */
   takeChanges(): DesiredChanges {
     this.#takeFixedSets();
+    this.#clusterRoutes.settle();
     const { changes: policy, workloads } = this.#policy.takeChanges();
     for (const id of workloads) this.#endpointsMayDiffer.add(id);
-    const endpoints = this.#takeEndpoints();
-    return { endpoints, policy, routes: this.#routes.takeChanges(), announcements: this.#takeAnnouncements() };
+    return {
+      endpoints: this.#takeEndpoints(),
+      policy,
+      routes: this.#routes.takeChanges(),
+      tunnels: this.#tunnels.takeChanges(),
+      announcements: this.#takeAnnouncements(),
+    };
   }
 
   #takeFixedSets(): void {
@@ -305,7 +352,7 @@ export class Calculation {
   /** Our blocks, and single addresses that we hold in other hosts' blocks; only what a pool lets out, or an endpoint asks for. */
   #announcements(): Announcement[] {
     const blocks = [...this.#blocks.values()].flatMap((block) => this.#ownBlock(block) ?? []);
-    const single = [...this.#local.values()].flatMap(({ id, addresses, deviceName, provenance }) => {
+    const ofEndpoints = [...this.#local.values()].flatMap(({ id, addresses, deviceName, provenance }) => {
       const floating = this.#floatingRoutes.get(id) ?? [];
       const isForced = this.#floatingIpsOf(id).announce;
       return [
@@ -313,6 +360,7 @@ export class Calculation {
         ...floating.map((prefix) => ({ prefix, deviceName, provenance, isForced })),
       ];
     });
+    const single = [...ofEndpoints, ...this.#tunnelAddresses()];
     const inBlock = (prefix: Cidr) => blocks.some((block) => containsCidr(block.prefix, prefix));
     const exported = [...this.#pools.values()]
       .filter((pool) => !pool.spec.disableBGPExport)
@@ -325,6 +373,19 @@ export class Calculation {
         .filter(({ prefix, isForced }) => isForced || (isExported(prefix) && !inBlock(prefix)))
         .map(({ prefix, deviceName, provenance }) => ({ prefix, deviceName, provenance })),
     ];
+  }
+
+  /** Our ends of tunnels: what the host itself sends through them bears these addresses, and is answered to them. */
+  #tunnelAddresses(): { prefix: Cidr; deviceName: undefined; provenance: Provenance; isForced: boolean }[] {
+    const own = this.#hosts.get(this.#node);
+    const addresses = Object.values(own?.tunnels ?? {}).filter((address) => address !== undefined);
+    const provenance = { origin: `Node ${this.#node}` };
+    return addresses.map((address) => ({
+      prefix: hostPrefix(address),
+      deviceName: undefined,
+      provenance,
+      isForced: false,
+    }));
   }
 }
 

@@ -35,7 +35,7 @@ const ROUTE_A1: DesiredRoute = {
 const BLOCK: DesiredRoute = { destination: cidr('172.17.8.0/24'), target: { kind: 'blackhole' }, provenance };
 const TO_B: DesiredRoute = {
   destination: cidr('172.17.9.0/24'),
-  target: { kind: 'gateways', gateways: [{ address: ip('192.168.100.101'), deviceName: undefined }] },
+  target: { kind: 'gateways', gateways: [{ address: ip('192.168.100.101'), deviceName: undefined }], protocol: 'bird' },
   provenance,
 };
 
@@ -60,6 +60,7 @@ function desire(endpoints: DesiredEndpoint[], routes: DesiredRoute[]): DesiredCh
       routes.map((route) => [`${route.destination.address.bytes.join('.')}/${route.destination.length}`, route]),
     ),
     policy: { sets: new Map(), policies: new Map(), profiles: new Map(), hostEndpoints: new Map() },
+    tunnels: new Map(),
     announcements: undefined,
   };
 }
@@ -299,7 +300,7 @@ describe('the dataplane', () => {
   for (const [name, prefix, hops, line, waitsFor] of gateways) {
     it(name, () => {
       const host = new Host();
-      const target = { kind: 'gateways', gateways: hops } as const;
+      const target = { kind: 'gateways', gateways: hops, protocol: 'bird' } as const;
       host.read();
       host.dataplane.update(desire([], [{ destination: cidr(prefix), target, provenance: { origin: 'BGP' } }]));
       host.converge();
@@ -318,7 +319,7 @@ describe('the dataplane', () => {
     const host = new Host();
     host.links.delete('calia1');
     host.read();
-    const target = { kind: 'gateways', gateways: [via('fe80::1', 'calia1')] } as const;
+    const target = { kind: 'gateways', gateways: [via('fe80::1', 'calia1')], protocol: 'bird' } as const;
     host.dataplane.update(desire([], [{ destination: cidr('fd09::/64'), target, provenance: { origin: 'BGP' } }]));
     host.converge();
     assert.equal(host.routes.size, 0);

@@ -9,7 +9,9 @@
  *
  * The shapes are those that operators know:
  *   172.17.8.2 dev cali… scope link                                    protocol boot, which `ip` leaves out
- *   172.17.9.0/24 via 192.168.100.101 dev eth0 proto bird onlink
+ *   172.17.9.0/24 via 192.168.100.101 dev eth0 proto bird onlink       learnt by BGP
+ *   172.17.9.0/24 via 192.168.200.101 dev tunl0 proto bird onlink      the same, through a tunnel
+ *   172.17.9.0/24 via 172.17.9.0 dev vxlan.calico proto 80 onlink      from the store
  *   blackhole 172.17.8.0/24 proto bird
  */
 import { formatCidr, prefixOf, sameCidr } from '../../net/cidr.ts';
@@ -53,7 +55,7 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
       const found = hops.filter((hop) => typeof hop !== 'string');
       const missing = hops.find((hop) => typeof hop === 'string');
       if (found.length === 0) return { waitingFor: missing ?? `${formatCidr(destination)} has no gateway` };
-      const protocol = ROUTE_PROTOCOL.bird;
+      const protocol = ROUTE_PROTOCOL[target.protocol];
       return { route: { ...common, type: 'unicast', nextHops: found, protocol, scope: ROUTE_SCOPE.universe } };
     }
   }

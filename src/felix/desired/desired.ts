@@ -10,6 +10,7 @@ import type { Ip } from '../../net/ip.ts';
 import { ip } from '../../net/ip.ts';
 import type { EndpointPolicy, FloatingIp, PolicyChanges } from './policy.ts';
 import type { Provenance } from './provenance.ts';
+import type { DesiredTunnel, TunnelKind } from './tunnels.ts';
 
 /** The IPv4 gateway that every container has; no device bears it. */
 export const WORKLOAD_GATEWAY = ip('169.254.1.1');
@@ -30,7 +31,7 @@ export interface DesiredEndpoint {
 /** Where a packet is handed on to. */
 export interface Gateway {
   readonly address: Ip;
-  /** The device of a link-local gateway; undefined where the subnets tell it. */
+  /** The device of a link-local gateway, or a tunnel; undefined where the subnets tell it. */
   readonly deviceName: string | undefined;
 }
 
@@ -38,7 +39,12 @@ export type RouteTarget =
   /** Link scope, straight out of a local container's device. */
   | { readonly kind: 'device'; readonly deviceName: string }
   /** Through other hosts; several gateways are ECMP. The dataplane finds the device each is on-link at. */
-  | { readonly kind: 'gateways'; readonly gateways: readonly Gateway[] }
+  | {
+      readonly kind: 'gateways';
+      readonly gateways: readonly Gateway[];
+      /** Whether BGP tells the way or the store does; operators see it in `ip route`. */
+      readonly protocol: 'bird' | 'felix';
+    }
   /** Our own block: what is not assigned must not loop back to the default gateway. */
   | { readonly kind: 'blackhole' };
 
@@ -69,6 +75,8 @@ export interface DesiredChanges {
   readonly endpoints: ReadonlyMap<string, DesiredEndpoint | undefined>;
   /** By destination in text. */
   readonly routes: ReadonlyMap<string, DesiredRoute | undefined>;
+  /** A kind that was never told of is left as it is. */
+  readonly tunnels: ReadonlyMap<TunnelKind, DesiredTunnel | undefined>;
   readonly policy: PolicyChanges;
   /** All announcements, when any of them changed. */
   readonly announcements: readonly Announcement[] | undefined;

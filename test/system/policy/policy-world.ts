@@ -309,6 +309,7 @@ export class PolicyWorld {
         ...{ node: name, felix, log: LOG },
         bgp: { configure: () => undefined },
         onMetrics: () => undefined,
+        speaksBgp: true,
         nftablesProblem: () => undefined,
       });
       this.hosts.set(name, { name, kernel, felix, filter, feed });

@@ -30,20 +30,15 @@ export function fixedSets({ pools, nodes, externalNodes }: FixedSetSources): Map
     [ALL_POOLS, members(cidrsOf(allPools))],
     [MASQUERADED_POOLS, members(cidrsOf(allPools.filter(({ spec }) => spec.natOutgoing)))],
     [ALL_HOSTS, members([...allNodes.flatMap(hostAddresses), ...external])],
-    [VXLAN_HOSTS, members([...allNodes.flatMap(vxlanAddresses), ...external])],
+    // A host may send as soon as it has heard that we receive; that it does so we may hear later.
+    [VXLAN_HOSTS, members([...allNodes.flatMap(hostAddresses), ...external])],
   ]);
 }
 
 /** The addresses that a host is reached at by other hosts; one that only the outside knows it by is none of them. */
-function hostAddresses({ spec }: Node): Cidr[] {
+export function hostAddresses({ spec }: Node): Cidr[] {
   const others = (spec.addresses ?? []).filter(({ type }) => type !== 'ExternalIP').map(({ address }) => address);
   return [spec.bgp?.ipv4Address, spec.bgp?.ipv6Address, ...others].flatMap((text) => addressOf(text) ?? []);
-}
-
-/** The addresses that a host sends VXLAN from: those of the families in which it has a tunnel. */
-function vxlanAddresses(node: Node): Cidr[] {
-  const { ipv4VXLANTunnelAddr: ipv4, ipv6VXLANTunnelAddr: ipv6 } = node.spec;
-  return hostAddresses(node).filter(({ address }) => (address.family === 4 ? ipv4 : ipv6) !== undefined);
 }
 
 /** A host's address, with or without the length of its subnet. */

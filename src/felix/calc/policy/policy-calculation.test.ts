@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { seededRandom } from '../../../lib/prng.ts';
-import { Calculation } from '../calculation.ts';
+import { CALCULATION_SETTINGS_DEFAULTS, Calculation } from '../calculation.ts';
 import type { Step } from '../states.suite.ts';
 import { toldInVain, WAYS } from '../states.suite.ts';
 import type { Fact } from './policy-states.suite.ts';
@@ -45,7 +45,7 @@ const eth0 = host('h', { interfaceName: 'eth0', expectedIPs: ['192.0.2.1'] }, { 
 const namespace = (name: string, labels: Record<string, string>) => fact('Namespace', name, {}, { labels }, 'v1');
 const tier = (name: string, spec: object) => fact('Tier', name, spec);
 const settings = (floatingIps: boolean, ...externalNodes: string[]): Fact => ({
-  settings: { floatingIps, externalNodes },
+  settings: { ...CALCULATION_SETTINGS_DEFAULTS, floatingIps, externalNodes },
 });
 const pool = (name: string, cidr: string, more = {}) => fact('IPPool', name, { cidr, ...more });
 
@@ -665,7 +665,7 @@ const OTHERS: readonly Case[] = [
     about: ['set all-'],
     expected: [
       'set all-hosts-net: 192.0.2.1 192.0.2.2 198.51.100.0/24 2001:db8::1 fd00::1',
-      'set all-vxlan-net: 192.0.2.1 198.51.100.0/24 2001:db8::1',
+      'set all-vxlan-net: 192.0.2.1 192.0.2.2 198.51.100.0/24 2001:db8::1 fd00::1',
     ],
   },
 ];

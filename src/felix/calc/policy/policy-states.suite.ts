@@ -25,6 +25,7 @@ import type {
   SetChange,
 } from '../../desired/policy.ts';
 import type { Calculation, CalculationSettings } from '../calculation.ts';
+import { CALCULATION_SETTINGS_DEFAULTS } from '../calculation.ts';
 import { setIdOf } from '../labels/set-index.ts';
 import { endpointId } from '../local-endpoints.ts';
 
@@ -47,7 +48,7 @@ export function fact(kind: string, name: string, spec: object, meta: Meta = {}, 
 
 export function tell(calculation: Calculation, told: Fact, present: boolean): void {
   if ('settings' in told) {
-    calculation.setSettings(present ? told.settings : { floatingIps: false, externalNodes: [] });
+    calculation.setSettings(present ? told.settings : CALCULATION_SETTINGS_DEFAULTS);
     return;
   }
   const { resource } = told;

@@ -1,0 +1,8 @@
+/**
+ * Whose route holds when several want one destination: the lowest rank.
+ *
+ * A container that is here beats any hearsay, and so does the way to a peer that somebody wrote down, since what a peer says of the
+ * way to itself may lead back to it. An outside address leads to a container only where it is nobody's own. Where the store
+ * knows the way, nobody need be believed.
+ */
+export const RANK = { device: 0, peer: 1, floating: 2, stored: 3, learned: 4, blackhole: 5 } as const;
