@@ -91,7 +91,9 @@ export class FakeNamespace {
   addVxlan({ name, vni, port, local, parent, mac, mtu }: VxlanDevice): Link {
     this.#checkNew(name, mac, mtu);
     if (parent !== undefined) this.#linkAt(parent);
-    const isTwin = ({ vxlan }: FakeLink): boolean => vxlan?.vni === vni && vxlan.port === port;
+    // Networks over IPv4 and over IPv6 are apart.
+    const isTwin = ({ vxlan }: FakeLink): boolean =>
+      vxlan?.vni === vni && vxlan.port === port && vxlan.local?.family === local.family;
     if ([...this.#links.values()].some(isTwin)) {
       throw new KernelError(
         'EEXIST',

@@ -38,7 +38,7 @@ function deviceTests(world: () => SuiteWorld): void {
     const expected = { vni: 4096, port: 4789, local: ip('10.0.0.1'), parent, learning: false };
     assert.deepEqual(made.vxlan, expected);
     assert.deepEqual(kernel.link('vxlan.calico'), made);
-    const six = kernel.addVxlan({ ...vxlan(kernel, 'vxlan-v6.calico', 4097), local: ip('fd00::1'), parent: undefined });
+    const six = kernel.addVxlan({ ...vxlan(kernel, 'vxlan-v6.calico'), local: ip('fd00::1'), parent: undefined });
     assert.equal(formatIp(six.vxlan?.local ?? ip('::')), 'fd00::1');
     assert.equal(six.vxlan?.parent, undefined);
     kernel.removeLink(six.index);

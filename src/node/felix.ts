@@ -20,21 +20,26 @@ import type { Interfaces } from '../felix/dataplane/interfaces.ts';
 import { isWorkloadDevice } from '../felix/dataplane/ownership.ts';
 import { isHostSetting } from '../felix/dataplane/settings.ts';
 import type { Unsettled } from '../felix/dataplane/unsettled.ts';
+import { pending } from '../felix/dataplane/unsettled.ts';
 import type { Announcement, DesiredChanges, DesiredEndpoint, Gateway, PeerRoute } from '../felix/desired/desired.ts';
 import type { FilterSettings } from '../felix/desired/filter-settings.ts';
+import type { TunnelKind } from '../felix/desired/tunnels.ts';
+import { TUNNEL_KINDS } from '../felix/desired/tunnels.ts';
+import type { IpipPrograms } from '../kernel/bpf/ipip-programs.ts';
 import type { Kernel, KernelEvent } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
-import { unreachable } from '../lib/assert.ts';
+import { assert, unreachable } from '../lib/assert.ts';
 import { instant, monotonicNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { formatIp } from '../net/ip.ts';
-import type { Link, Route } from '../net/kernel-objects.ts';
+import type { Link } from '../net/kernel-objects.ts';
 import { ROUTE_TABLE } from '../net/kernel-objects.ts';
 import { EndpointWaiters } from './attach/endpoint-waiters.ts';
 import type { BgpListener } from './bgp.ts';
+import { Carrier } from './carry-out.ts';
 import type { FelixStatus } from './control-api.ts';
 import type { BackendChoice } from './filter/backend-choice.ts';
 import type { CuttingGround } from './filter/connection-cutter.ts';
@@ -45,12 +50,22 @@ type Wake = 'nothing' | 'everything';
 
 /** Settings and proxies raise no event; so everything but the packet filter, which keeps its own time, is read again now and then. */
 const RESYNC_MS = 60_000;
+/** What VXLAN devices were told raises no event that is worth hearing: each neighbour of the host would raise as many. */
+const TABLES_MS = 10_000;
 /** After a reading has failed, and between passes that could not finish. */
 const READING_RETRY_MS = 1_000;
 /** Between slices of one pass over the connections, routes hardly change. */
 const WORLD_AGE_MS = 1_000;
 /** A route may need its device, the device its settings: a few rounds settle all; more would be a loop of ours. */
 const ROUNDS_MAX = 8;
+
+/** Where tunnels come from and who is told of them. */
+export interface TunnelWorld {
+  /** Opens what makes IPIP where the kernel does not. Throws KernelError. */
+  readonly openIpipPrograms: () => IpipPrograms;
+  /** Called after each pass with the tunnels that receive, by kind their address. */
+  readonly onReady: (ready: ReadonlyMap<TunnelKind, Ip>) => void;
+}
 
 export class Felix implements BgpListener {
   readonly calculation: Calculation;
@@ -62,6 +77,10 @@ export class Felix implements BgpListener {
   readonly #onAddressesGone: ((addresses: readonly string[]) => void) | undefined;
   #onFirstSync: (() => void) | undefined;
   readonly #beforeHostSetting: ((name: string, value: string) => void) | undefined;
+  readonly #carrier: Carrier;
+  readonly #tunnels: TunnelWorld | undefined;
+  /** Of which kinds of tunnels it has been told whether they are wanted. */
+  readonly #tunnelsTold = new Set<TunnelKind>();
   readonly #waiters = new EndpointWaiters((id) => this.#endpointPending(id));
   readonly #stopWatching: () => void;
   /** Passes that were finished, what they took, and what failed. */
@@ -70,6 +89,7 @@ export class Felix implements BgpListener {
   #scheduled = false;
   #timer: NodeJS.Timeout | undefined;
   #lastFullReading = instant(0);
+  #lastTableReading = instant(0);
   /** Devices or addresses may differ from those that the packet filter was told of. */
   #hostDevicesMayDiffer = true;
   #world: FilterWorld | undefined;
@@ -92,6 +112,8 @@ export class Felix implements BgpListener {
     readonly onFirstSync?: () => void;
     /** Called before a setting that outlives us is written; what it throws counts as the kernel's refusal. */
     readonly beforeHostSetting?: (name: string, value: string) => void;
+    /** Undefined where nobody tells of tunnels: then there are none. */
+    readonly tunnels?: TunnelWorld;
   }) {
     this.calculation = new Calculation(options.node);
     this.#dataplane = new Dataplane(options.random);
@@ -102,6 +124,18 @@ export class Felix implements BgpListener {
     this.#onFirstSync = options.onFirstSync;
     this.#beforeHostSetting = options.beforeHostSetting;
     this.#onAddressesGone = options.onAddressesGone;
+    this.#tunnels = options.tunnels;
+    this.#carrier = new Carrier({
+      kernel: options.kernel,
+      openPrograms: () => {
+        assert(options.tunnels !== undefined, 'nobody asks for IPIP where there are no tunnels');
+        return options.tunnels.openIpipPrograms();
+      },
+      onLink: (link, removed) => {
+        if (this.#dataplane.observeLink(link, removed)) this.#wake = 'everything'; // routes may have gone with it
+        this.#hostDevicesMayDiffer = true;
+      },
+    });
     this.#stopWatching = options.kernel.watch((event) => this.#onKernelEvent(event));
     options.filter.watch(() => this.#schedule('nothing'));
   }
@@ -114,6 +148,13 @@ export class Felix implements BgpListener {
   /** A device was made or removed by ourselves: no need to wait for the kernel's event. */
   linkChanged(link: Link, removed: boolean): void {
     this.#dataplane.observeLink(link, removed);
+    this.#schedule('nothing');
+  }
+
+  /** Our end of a kind of tunnel; undefined when none is wanted (any more). Until this is told of each kind, we are not in sync. */
+  setTunnel(kind: TunnelKind, address: Ip | undefined): void {
+    this.#tunnelsTold.add(kind);
+    this.calculation.setTunnel(kind, address);
     this.#schedule('nothing');
   }
 
@@ -131,7 +172,7 @@ export class Felix implements BgpListener {
   storeInSync(): void {
     this.#storeAway = undefined;
     this.#storeInSync = true;
-    this.#dataplane.allowRemovals('local');
+    this.#dataplane.allowRemovals('store');
     this.#schedule('nothing');
   }
 
@@ -229,6 +270,7 @@ export class Felix implements BgpListener {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#stopWatching();
+    this.#carrier.close();
     this.#waiters.giveUp('the agent is stopping');
   }
 
@@ -286,11 +328,13 @@ export class Felix implements BgpListener {
     this.work.count += 1;
     this.work.seconds += (monotonicNow() - start) / 1_000;
     this.#waiters.tell();
+    this.#tunnels?.onReady(this.#storeInSync && this.#filter.inForce ? this.#dataplane.tunnelsReady() : new Map());
     this.#noteSync();
     const retry = this.#dataplane.nextRetry();
     const now = monotonicNow();
     const waits = [this.#lastFullReading + RESYNC_MS - now, ...(retry === undefined ? [] : [retry - now])];
     if (!this.#filter.inForce) waits.push(READING_RETRY_MS);
+    if (this.#dataplane.tunnelTables.exist) waits.push(this.#lastTableReading + TABLES_MS - now);
     const filterReading = this.#filter.nextReading();
     if (filterReading !== undefined) waits.push(filterReading - now);
     this.#sleep(Math.max(Math.min(...waits), 0));
@@ -325,7 +369,11 @@ export class Felix implements BgpListener {
   #read(): void {
     const wake = this.#wake;
     this.#wake = 'nothing';
-    if (wake === 'nothing') return;
+    if (wake === 'nothing') {
+      if (this.#dataplane.tunnelTables.exist && monotonicNow() - this.#lastTableReading >= TABLES_MS)
+        this.#readTables();
+      return;
+    }
     const links = this.#kernel.links();
     const addresses = this.#kernel.addresses();
     this.#dataplane.observeInterfaces(links, addresses); // which settings there are depends on the devices
@@ -340,8 +388,14 @@ export class Felix implements BgpListener {
       proxies: this.#kernel.neighbourProxies(),
       settings: new Map(settings),
     });
+    if (this.#dataplane.tunnelTables.exist) this.#readTables();
     this.#hostDevicesMayDiffer = true;
     this.#lastFullReading = monotonicNow();
+  }
+
+  #readTables(): void {
+    this.#dataplane.observeTunnelTables(this.#kernel.neighbours(), this.#kernel.forwardingEntries());
+    this.#lastTableReading = monotonicNow();
   }
 
   #apply(): void {
@@ -351,6 +405,7 @@ export class Felix implements BgpListener {
       if (this.#hostDevicesMayDiffer) this.#filter.setHostDevices(this.#dataplane.interfaces.hostDevices());
       this.#hostDevicesMayDiffer = false;
       this.#filter.apply();
+      if (this.#dataplane.tunnelTables.areNeeded) this.#readTables();
       const after = this.#dataplane.operationsAfterFilter(monotonicNow(), this.#filter.inForce);
       for (const operation of after) this.#carryOut(operation);
       if (before.length + after.length === 0) return;
@@ -361,8 +416,7 @@ export class Felix implements BgpListener {
   #carryOut(operation: KernelOperation): void {
     try {
       this.#announceSetting(operation);
-      carryOut(this.#kernel, operation);
-      this.#dataplane.report(operation, undefined, monotonicNow());
+      this.#carrier.carryOut(operation, () => this.#dataplane.report(operation, undefined, monotonicNow()));
       this.#log.debug('done', {
         kind: operation.kind,
         change: operation.operation.kind,
@@ -397,7 +451,9 @@ export class Felix implements BgpListener {
     const refusals = this.#filter
       .refusals()
       .map(({ endpointId, reason }) => ({ object: `endpoint ${endpointId}`, state: 'error', error: reason }) as const);
-    return [...filter, ...refusals, ...this.#dataplane.unsettled()];
+    const isTold = this.#tunnels === undefined || TUNNEL_KINDS.every((kind) => this.#tunnelsTold.has(kind));
+    const tunnels = isTold ? [] : [pending('tunnels', 'their addresses are not known yet')];
+    return [...filter, ...refusals, ...tunnels, ...this.#dataplane.unsettled()];
   }
 
   #noteSync(): void {
@@ -410,27 +466,5 @@ export class Felix implements BgpListener {
     }
     if (inSync) this.#log.info('in sync', { endpoints: this.#dataplane.endpoints().length });
     else this.#log.info('out of sync', { reasons: reasons.slice(0, 3) });
-  }
-}
-
-/** Carries out one operation; throws KernelError. */
-function carryOut(kernel: Kernel, { kind, operation }: KernelOperation): void {
-  if (kind === 'route') {
-    if (operation.kind === 'remove') removeRoute(kernel, operation.actual);
-    else kernel.putRoute(operation.desired);
-    return;
-  }
-  if (operation.kind === 'remove') return; // of these kinds, what is not desired goes with its device
-  if (kind === 'setting') kernel.writeSysctl(operation.key, operation.desired);
-  else if (kind === 'proxy') kernel.addNeighbourProxy(operation.desired.index, operation.desired.address);
-  else kernel.setLinkUp(operation.desired.index, true);
-}
-
-/** That a route has gone by itself, with its device, is as good. */
-function removeRoute(kernel: Kernel, route: Route): void {
-  try {
-    kernel.removeRoute(route);
-  } catch (error) {
-    if (!(error instanceof KernelError) || error.code !== 'ESRCH') throw error;
   }
 }

@@ -126,7 +126,7 @@ function convergedHost(): Host {
   const host = new Host();
   host.read();
   host.dataplane.update(desire([A1], [ROUTE_A1, BLOCK, TO_B]));
-  host.dataplane.allowRemovals('local');
+  host.dataplane.allowRemovals('store');
   host.dataplane.allowRemovals('learned');
   host.read();
   host.converge();
@@ -170,7 +170,7 @@ describe('the dataplane', () => {
     for (const [key, proxy] of before.proxies) host.proxies.set(key, proxy);
     host.read();
     assert.deepEqual(host.converge(), []);
-    host.dataplane.allowRemovals('local');
+    host.dataplane.allowRemovals('store');
     host.dataplane.update(desire([A1], [ROUTE_A1, BLOCK]));
     host.read();
     assert.deepEqual(host.converge(), [], 'the learned route is kept until BGP has converged');

@@ -9,9 +9,11 @@
  *   1. settings          a device is set up before it may carry a packet
  *   2. route removals    nothing is sent any more to what is about to lose its rules
  *   3. packet filter     (by the shell, from `endpoints()`; see filter/) rules are in force before a route leads to them
- *   4. proxies, links up a container's first packet finds its gateway and its rules in place
- *   5. routes            the last: now packets may come
- * Steps 4 and 5 wait for step 3 as far as containers are concerned: without the filter in force no device comes up.
+ *   4. tunnels           devices and what they have to be told; they receive now
+ *   5. proxies, links up a container's first packet finds its gateway and its rules in place
+ *   6. routes            the last: now packets may come
+ *   7. tunnel removals   devices that no route leads to any more
+ * Steps 4 to 6 wait for step 3 as far as containers and tunnels are concerned: without the filter in force no device comes up.
  */
 import { unreachable } from '../../lib/assert.ts';
 import type { Backoff } from '../../lib/backoff.ts';
@@ -20,14 +22,18 @@ import { earlier } from '../../lib/clock.ts';
 import type { Random } from '../../lib/prng.ts';
 import type { Operation, Reconciler } from '../../lib/reconciler.ts';
 import { formatCidr } from '../../net/cidr.ts';
-import type { Address, Link, NeighbourProxy, Route } from '../../net/kernel-objects.ts';
+import type { Ip } from '../../net/ip.ts';
+import type { Address, ForwardingEntry, Link, Neighbour, NeighbourProxy, Route } from '../../net/kernel-objects.ts';
 import type { DesiredChanges, DesiredEndpoint } from '../desired/desired.ts';
+import type { TunnelKind } from '../desired/tunnels.ts';
 import type { LinkUp } from './devices.ts';
 import { Devices } from './devices.ts';
 import type { InterfaceChanges } from './interfaces.ts';
 import { Interfaces } from './interfaces.ts';
 import { isWorkloadDevice } from './ownership.ts';
 import { RouteTable } from './route-table.ts';
+import type { TunnelOperation } from './tunnels.ts';
+import { Tunnels } from './tunnels.ts';
 import type { Unsettled } from './unsettled.ts';
 import { pending } from './unsettled.ts';
 
@@ -45,7 +51,8 @@ export type KernelOperation =
   | { readonly kind: 'setting'; readonly operation: Operation<string> }
   | { readonly kind: 'route'; readonly operation: Operation<Route> }
   | { readonly kind: 'proxy'; readonly operation: Operation<NeighbourProxy> }
-  | { readonly kind: 'linkUp'; readonly operation: Operation<LinkUp> };
+  | { readonly kind: 'linkUp'; readonly operation: Operation<LinkUp> }
+  | TunnelOperation;
 
 /** A kernel that refuses once usually refuses for good until something changes; the bound is what an operator will wait. */
 const RETRY: Backoff = { firstMs: 100, maxMs: 10_000 };
@@ -54,11 +61,20 @@ export class Dataplane {
   readonly interfaces = new Interfaces();
   readonly #devices: Devices;
   readonly #routes: RouteTable;
+  readonly #tunnels: Tunnels;
   readonly #endpoints = new Map<string, DesiredEndpoint>();
 
   constructor(random: Random) {
     this.#devices = new Devices(this.interfaces, RETRY, random);
     this.#routes = new RouteTable(this.interfaces, RETRY, random);
+    const { settings } = this.#devices;
+    this.#tunnels = new Tunnels({
+      ...{ interfaces: this.interfaces, backoff: RETRY, random },
+      setSetting: (name, value) => {
+        settings.setDesired(name, value);
+        if (value === undefined) settings.setActual(name, undefined); // it goes with its device
+      },
+    });
     this.#devices.setIpv6(false);
   }
 
@@ -78,6 +94,7 @@ export class Dataplane {
       }
     }
     for (const [destination, route] of changes.routes) this.#routes.setDesired(destination, route);
+    for (const [kind, tunnel] of changes.tunnels) this.#tunnels.setDesired(kind, tunnel);
   }
 
   /** The names of all settings whose values a reading is to contain. */
@@ -90,11 +107,23 @@ export class Dataplane {
     this.observeInterfaces(reading.links, reading.addresses);
     this.#devices.observe(reading.settings, reading.proxies);
     this.#routes.observe(reading.routes);
+    this.#tunnels.observeRoutes(reading.routes);
+  }
+
+  /** Whether tunnels' tables are to be read now and then, and whether at once. */
+  get tunnelTables(): { readonly exist: boolean; readonly areNeeded: boolean } {
+    return { exist: this.#tunnels.hasTables, areNeeded: this.#tunnels.needsTables };
+  }
+
+  /** Takes a complete reading of what VXLAN devices have been told. */
+  observeTunnelTables(neighbours: readonly Neighbour[], forwarding: readonly ForwardingEntry[]): void {
+    this.#tunnels.observeTables(neighbours, forwarding);
   }
 
   observeInterfaces(links: readonly Link[], addresses: readonly Address[]): void {
     const before = new Map(this.endpoints().map(({ deviceName }) => [deviceName, this.interfaces.link(deviceName)]));
     this.#interfacesChanged(this.interfaces.replace(links, addresses), before);
+    this.#tunnels.interfacesChanged();
   }
 
   /**
@@ -107,12 +136,14 @@ export class Dataplane {
     const isLost = before?.up === true && (removed || !link.up);
     if (isLost && isWorkloadDevice(before.name)) this.#routes.forgetRoutesOf(before.name, before.index);
     this.#interfacesChanged(changes, new Map([[link.name, before]]));
+    if (!isWorkloadDevice(link.name)) this.#tunnels.interfacesChanged(); // an MTU is no change to routes
     return isLost && !isWorkloadDevice(before.name);
   }
 
   observeAddress(address: Address, removed: boolean): void {
     const changes = removed ? this.interfaces.removeAddress(address) : this.interfaces.putAddress(address);
     this.#interfacesChanged(changes, new Map());
+    if (changes.uplinks) this.#tunnels.interfacesChanged();
   }
 
   observeRoute(route: Route, removed: boolean): void {
@@ -120,8 +151,9 @@ export class Dataplane {
   }
 
   /** From now on, what is ours and not desired may go. */
-  allowRemovals(owner: 'local' | 'learned'): void {
-    this.#routes.allowRemovals(owner);
+  allowRemovals(owner: 'store' | 'learned'): void {
+    const owners = owner === 'store' ? (['local', 'stored'] as const) : (['learned'] as const);
+    for (const each of owners) this.#routes.allowRemovals(each);
   }
 
   /** What is to be done before the packet filter is brought up to date. */
@@ -135,14 +167,19 @@ export class Dataplane {
   /** What is to be done after it; `filterInForce` says whether containers may be let on the network. */
   operationsAfterFilter(now: Instant, filterInForce: boolean): KernelOperation[] {
     const { proxies, links } = this.#devices.operations(now);
+    const tunnels = filterInForce ? this.#tunnels.operations(now) : [];
+    // What depends on the number of a device is asked for once it has one.
+    if (tunnels.some(({ kind }) => kind === 'tunnel')) return tunnels;
     const routes = this.#routes
       .additions(now, filterInForce)
       .map((operation) => ({ kind: 'route', operation }) as const);
     if (!filterInForce) return routes;
     return [
+      ...tunnels,
       ...proxies.map((operation) => ({ kind: 'proxy', operation }) as const),
       ...links.map((operation) => ({ kind: 'linkUp', operation }) as const),
       ...routes,
+      ...(routes.length === 0 ? this.#tunnels.removals(now) : []),
     ];
   }
 
@@ -162,13 +199,29 @@ export class Dataplane {
       case 'route':
         this.#routes.report(done.operation, error, now);
         break;
+      case 'tunnel':
+        settle(this.#tunnels.devices, done.operation, error, now);
+        break;
+      case 'tunnelAddress':
+        settle(this.#tunnels.addresses, done.operation, error, now);
+        if (error === undefined) this.#noteAddress(done.operation);
+        break;
+      case 'neighbour':
+        settle(this.#tunnels.neighbours, done.operation, error, now);
+        break;
+      case 'forwarding':
+        settle(this.#tunnels.forwarding, done.operation, error, now);
+        break;
+      case 'ipipPrograms':
+        settle(this.#tunnels.programs, done.operation, error, now);
+        break;
       default:
         unreachable(done);
     }
   }
 
   nextRetry(): Instant | undefined {
-    return earlier(this.#devices.nextRetry(), this.#routes.nextRetry());
+    return [this.#devices, this.#routes, this.#tunnels].map((each) => each.nextRetry()).reduce(earlier, undefined);
   }
 
   endpoint(id: string): DesiredEndpoint | undefined {
@@ -186,7 +239,17 @@ export class Dataplane {
 
   /** What is not yet as desired though it could be, in words. */
   unsettled(): Unsettled[] {
-    return [...this.#devices.unsettled(), ...this.#routes.unsettled()];
+    return [...this.#devices.unsettled(), ...this.#tunnels.unsettled(), ...this.#routes.unsettled()];
+  }
+
+  /** By kind, the address of each tunnel that receives. */
+  tunnelsReady(): ReadonlyMap<TunnelKind, Ip> {
+    return this.#tunnels.ready();
+  }
+
+  /** The tunnels that are wanted, with the link of each. */
+  tunnels(): ReturnType<Tunnels['views']> {
+    return this.#tunnels.views();
   }
 
   /**
@@ -216,6 +279,12 @@ export class Dataplane {
     const link = this.interfaces.link(name);
     if (link === undefined) return;
     this.#interfacesChanged(this.interfaces.putLink({ ...link, up: true }), new Map([[name, link]]));
+  }
+
+  /** Nor has it told us of an address of ours. */
+  #noteAddress(operation: Operation<Address>): void {
+    if (operation.kind === 'remove') this.observeAddress(operation.actual, true);
+    else this.observeAddress(operation.desired, false);
   }
 
   #interfacesChanged(changes: InterfaceChanges, before: ReadonlyMap<string, Link | undefined>): void {

@@ -14,6 +14,7 @@ import { formatIp } from '../../net/ip.ts';
 import type { IfIndex, Link, NeighbourProxy } from '../../net/kernel-objects.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
 import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
+import { isTunnelDevice } from '../desired/tunnels.ts';
 import type { Interfaces } from './interfaces.ts';
 import { isWorkloadDevice } from './ownership.ts';
 import { deviceSettings, hostSettings, IPV6_FORWARDING } from './settings.ts';
@@ -122,7 +123,9 @@ export class Devices {
   /** A host that forwards stops heeding router advertisements, to which it may owe its own default route. */
   #advertisementSettings(): string[] {
     if (!this.#ipv6) return [];
-    const uplinks = [...this.#interfaces.links()].filter(({ name }) => !isWorkloadDevice(name));
+    const uplinks = [...this.#interfaces.links()].filter(
+      ({ name }) => !isWorkloadDevice(name) && !isTunnelDevice(name),
+    );
     return uplinks.map(({ name }) => `ipv6/conf/${name}/accept_ra`);
   }
 

@@ -2,9 +2,13 @@
  * How a fresh process knows that a kernel object is ours: one row for each kind.
  *
  *   object             mark                                                        removed when not desired
- *   route              table main, protocol 12 (bird); or protocol 3 (boot) on a   yes
- *                      device whose name begins with "cali"
+ *   route              table main, protocol 12 (bird) or 80; or protocol 3 (boot)  yes
+ *                      on a device whose name begins with "cali"
  *   device             name begins with "cali"; made and removed by CNI ADD, DEL   no: only its container's DEL may
+ *   tunnel             vxlan.calico, vxlan-v6.calico; tunl0, where it is not the   yes
+ *                      kernel's own, which counts from when we have wanted it      no: its address goes, and it goes down
+ *   neighbour,         stands on a VXLAN tunnel                                    yes
+ *   forwarding entry
  *   proxy neighbour    stands on a "cali" device                                   goes with its device
  *   nftables           the tables `inet muslin` and `inet muslin-cuts`, whole      yes
  *   iptables           chains "cali-…", rules that lead there or bear "cali:"      yes
@@ -24,10 +28,14 @@ export function isWorkloadDevice(name: string): boolean {
   return name.startsWith(WORKLOAD_DEVICE_PREFIX);
 }
 
-/** Whose route it is: "local" came from an endpoint, "learned" from BGP or from a block of ours; undefined is foreign. */
-export function routeOwnership(route: Route, deviceNames: readonly string[]): 'local' | 'learned' | undefined {
+/** "local" came from an endpoint, "stored" from what the store says of other hosts, "learned" from BGP or from a block of ours. */
+export type RouteOwner = 'local' | 'stored' | 'learned';
+
+/** Whose route it is; undefined is foreign. */
+export function routeOwnership(route: Route, deviceNames: readonly string[]): RouteOwner | undefined {
   if (route.table !== ROUTE_TABLE.main) return undefined;
   if (route.protocol === ROUTE_PROTOCOL.bird) return 'learned';
+  if (route.protocol === ROUTE_PROTOCOL.felix) return 'stored';
   if (route.protocol === ROUTE_PROTOCOL.boot && deviceNames.some(isWorkloadDevice)) return 'local';
   return undefined;
 }

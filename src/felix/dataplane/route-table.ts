@@ -5,7 +5,7 @@
  * that was read counts where it is ours, and where it stands in the place of a desired one, since the kernel holds only
  * one for a destination, table and metric. All others are foreign and not looked at again.
  *
- * Removals wait for leave: of what endpoints wanted until the store is in sync, of what was learnt until BGP has converged.
+ * Removals wait for leave: of what the store told until it is in sync, of what was learnt until BGP has converged.
  */
 import type { Backoff } from '../../lib/backoff.ts';
 import type { Instant } from '../../lib/clock.ts';
@@ -17,6 +17,7 @@ import type { IfIndex, Route } from '../../net/kernel-objects.ts';
 import { ROUTE_TABLE, routeKey, sameRoute } from '../../net/kernel-objects.ts';
 import type { DesiredRoute, RouteTarget } from '../desired/desired.ts';
 import type { InterfaceChanges, Interfaces } from './interfaces.ts';
+import type { RouteOwner } from './ownership.ts';
 import { routeOwnership } from './ownership.ts';
 import { resolveRoute } from './routes.ts';
 import type { Unsettled } from './unsettled.ts';
@@ -32,7 +33,7 @@ export class RouteTable {
   readonly #waiting = new Map<string, string>();
   /** All routes of the main table as last read, foreign ones too. */
   readonly #seen = new Map<string, Route>();
-  readonly #mayRemove = { local: false, learned: false };
+  readonly #mayRemove: Record<RouteOwner, boolean> = { local: false, stored: false, learned: false };
 
   constructor(interfaces: Interfaces, backoff: Backoff, random: Random) {
     this.#interfaces = interfaces;
@@ -44,7 +45,7 @@ export class RouteTable {
     return this.#desired.size;
   }
 
-  allowRemovals(owner: 'local' | 'learned'): void {
+  allowRemovals(owner: RouteOwner): void {
     this.#mayRemove[owner] = true;
   }
 
@@ -151,7 +152,7 @@ export class RouteTable {
     this.#routes.setActual(key, counts ? seen : undefined);
   }
 
-  #ownership(route: Route): 'local' | 'learned' | undefined {
+  #ownership(route: Route): RouteOwner | undefined {
     const names = route.nextHops.flatMap(({ index }) => {
       const link = index === undefined ? undefined : this.#interfaces.linkAt(index);
       return link === undefined ? [] : [link.name];

@@ -11,6 +11,7 @@
  */
 import { familyOf } from '../../net/cidr.ts';
 import type { DesiredEndpoint } from '../desired/desired.ts';
+import { isTunnelDevice } from '../desired/tunnels.ts';
 import { isWorkloadDevice } from './ownership.ts';
 
 /** Of the whole host. */
@@ -22,9 +23,9 @@ export function hostSettings(ipv6: boolean): Map<string, string> {
   return settings;
 }
 
-/** Whether a setting outlives us: it is of the host or of a device that is not a container's, with which it would go. */
+/** Whether a setting outlives us: it is of the host or of a device of others; with a container's device or a tunnel it goes. */
 export function isHostSetting(name: string): boolean {
-  return !name.split('/').some(isWorkloadDevice);
+  return !name.split('/').some((part) => isWorkloadDevice(part) || isTunnelDevice(part));
 }
 
 /**

@@ -28,9 +28,12 @@ export const TUNNELS: Readonly<Record<TunnelKind, TunnelRow>> = {
 
 export const TUNNEL_KINDS: readonly TunnelKind[] = ['ipip', 'vxlan', 'vxlan-v6'];
 
-/** The kind of tunnel that a device of this name is; undefined for all other devices. */
-export function tunnelOfDevice(name: string): TunnelKind | undefined {
-  return TUNNEL_KINDS.find((kind) => TUNNELS[kind].deviceName === name);
+/** The other end of the veth pair whose first end serves as IPIP's device where the kernel has none. */
+const IPIP_PEER_DEVICE = 'tunl0-peer';
+
+/** Whether a device is a tunnel's: no container's, and none that other hosts are reached by. */
+export function isTunnelDevice(name: string): boolean {
+  return name === IPIP_PEER_DEVICE || TUNNEL_KINDS.some((kind) => TUNNELS[kind].deviceName === name);
 }
 
 /** The other end of a VXLAN tunnel. */
