@@ -105,6 +105,11 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./lab-list.ts')).labListCommand(),
   },
   {
+    path: ['lab', 'graph'],
+    summary: 'draw a topology',
+    load: async () => (await import('./lab-graph.ts')).labGraphCommand(),
+  },
+  {
     path: ['lab', 'status'],
     summary: 'show hosts, sessions and workloads of a lab',
     load: async () => (await import('./lab-status.ts')).labStatusCommand(),

@@ -48,7 +48,9 @@ function table(family: 'inet' | 'bridge', assigned: readonly Ip[], before: reado
     '  counter drop',
     '}',
   ];
-  return `table ${family} fabric {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
+  // Made anew where it is there already, as when a machine joins.
+  const anew = `table ${family} fabric {\n}\ndelete table ${family} fabric\n`;
+  return `${anew}table ${family} fabric {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
 }
 
 function set(name: string, type: string, addresses: readonly Ip[], family: 4 | 6): string[] {

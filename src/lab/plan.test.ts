@@ -34,7 +34,7 @@ muslin-pair-a: 0.0.0.0/0 via 10.0.0.254`,
   );
 });
 
-test('a router between two segments forwards and has static routes; a long port name is a number', () => {
+test('a router between two segments forwards and has static routes; a long port name is a hash', () => {
   const text = `
 name: routed
 segments: [left, right]
@@ -60,8 +60,8 @@ muslin-routed-core-of-the-rack: ipv6/conf/default/accept_dad = 0
 muslin-routed-core-of-the-rack: ipv4/ip_forward = 1
 muslin-routed-core-of-the-rack: ipv6/conf/all/forwarding = 1
 muslin-routed-a: eth0 to a-eth0 of muslin-routed-left
-muslin-routed-core-of-the-rack: eth0 to port2 of muslin-routed-left
-muslin-routed-core-of-the-rack: eth1 to port3 of muslin-routed-right
+muslin-routed-core-of-the-rack: eth0 to port-333331f8 of muslin-routed-left
+muslin-routed-core-of-the-rack: eth1 to port-3433338b of muslin-routed-right
 muslin-routed-a: eth0 has 10.0.1.1/24
 muslin-routed-core-of-the-rack: eth0 has 10.0.1.254/24
 muslin-routed-core-of-the-rack: eth1 has 10.0.2.254/24
@@ -97,8 +97,9 @@ routers:
   const verdict =
     'ip saddr @assigned4 ip daddr @assigned4 accept ip6 saddr @assigned6 ip6 daddr @assigned6 accept counter drop';
   const chain = 'chain forward { type filter hook forward priority 0; policy drop;';
-  assert.equal(router, `table inet fabric { ${sets} ${chain} ${verdict} } }`);
+  const anew = (family: string) => `table ${family} fabric { } delete table ${family} fabric table ${family} fabric`;
+  assert.equal(router, `${anew('inet')} { ${sets} ${chain} ${verdict} } }`);
   const neighbours =
     'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept';
-  assert.equal(left, `table bridge fabric { ${sets} ${chain} ether type arp accept ${neighbours} ${verdict} } }`);
+  assert.equal(left, `${anew('bridge')} { ${sets} ${chain} ether type arp accept ${neighbours} ${verdict} } }`);
 });

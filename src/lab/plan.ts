@@ -106,19 +106,29 @@ function sysctlsOf(machine: Machine): [name: string, value: string][] {
   ];
 }
 
-/** Ports are called MACHINE-INTERFACE, so that a capture in a segment can name its side; where that is too long, portN. */
+/**
+ * Ports are called MACHINE-INTERFACE, so that a capture in a segment can name its side; where that is too long, port-HASH,
+ * which stays the same when machines come and go.
+ */
 function cablesOf(lab: string, machines: readonly Machine[]): Step[] {
   const ends = machines.flatMap((machine) => machine.plugs.map((plug) => ({ machine: machine.name, plug })));
-  return ends.map(({ machine, plug }, index): Step => {
+  return ends.map(({ machine, plug }): Step => {
     const port = `${machine}-${plug.interface}`;
     return {
       kind: 'cable',
       namespace: namespaceOf(lab, machine),
       interface: plug.interface,
       segmentNamespace: namespaceOf(lab, plug.segment),
-      port: port.length <= INTERFACE_NAME_LENGTH_MAX ? port : `port${index + 1}`,
+      port: port.length <= INTERFACE_NAME_LENGTH_MAX ? port : `port-${hashText(port)}`,
     };
   });
+}
+
+/** FNV-1a, eight hexadecimal digits. */
+function hashText(text: string): string {
+  let hash = 0x811c9dc5;
+  for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;
+  return hash.toString(16).padStart(8, '0');
 }
 
 /** One line a step, for `lab up --plan` and for messages. */

@@ -1,0 +1,55 @@
+/**
+ * What is written in a lab's picture: in the box of each machine, and beside the line of each segment.
+ *
+ * A box has the machine's name, then what it is and which addresses it has, then, for a host, its blocks and workloads.
+ * Interface names are left out where there is only one. Pure.
+ */
+import { formatCidr } from '../../net/cidr.ts';
+import { formatIp } from '../../net/ip.ts';
+import type { Host, Plug, Router, Topology } from '../topology.ts';
+
+/** The text of a box: its title, what the machine is, and under a line what it carries. */
+export interface BoxText {
+  readonly kind: 'host' | 'router';
+  readonly title: string;
+  readonly about: readonly string[];
+  readonly workloads: readonly string[];
+}
+
+export function hostText(topology: Topology, host: Host): BoxText {
+  const workloads = topology.workloads.filter((workload) => workload.host === host.name);
+  return {
+    kind: 'host',
+    title: host.name,
+    about: [
+      ...(host.asNumber === undefined ? [] : [`AS ${host.asNumber}`]),
+      ...plugLines(host.plugs),
+      ...host.blocks.map((block) => `block ${formatCidr(block)}`),
+    ],
+    workloads: workloads.flatMap(({ name, addresses }) => {
+      const [first = '', ...more] = addresses.map(formatIp);
+      return [`${name} ${first}`.trim(), ...more.map((address) => `${' '.repeat(name.length)} ${address}`)];
+    }),
+  };
+}
+
+export function routerText(router: Router): BoxText {
+  const what = router.forwards === 'assigned' ? 'fabric: its own addresses only' : 'router';
+  return { kind: 'router', title: router.name, about: [what, ...plugLines(router.plugs)], workloads: [] };
+}
+
+/** "lan 192.168.100.0/24 fd00:100::/64". */
+export function segmentLabel({ hosts, routers }: Topology, segment: string): string {
+  const subnets = [...hosts, ...routers]
+    .flatMap(({ plugs }) => plugs.filter((plug) => plug.segment === segment))
+    .flatMap(({ addresses }) => addresses.map(({ subnet }) => formatCidr(subnet)));
+  return [segment, ...new Set(subnets)].join(' ');
+}
+
+function plugLines(plugs: readonly Plug[]): string[] {
+  return plugs.flatMap((plug) => {
+    const addresses = plug.addresses.map(({ address }) => formatIp(address));
+    if (plugs.length === 1) return addresses;
+    return addresses.length === 0 ? [plug.interface] : addresses.map((address) => `${plug.interface} ${address}`);
+  });
+}
