@@ -29,10 +29,10 @@ async function down(name: string | undefined, all: boolean): Promise<void> {
   if (all && name !== undefined) throw new LabError('invalid', `either "${name}" or --all`);
   requireRoot();
   for (const lab of all ? presentLabs() : [checked(name ?? theOnlyLab())]) {
-    const { any, agents, namespaces } = await tearDown(lab);
+    const { any, processes, namespaces } = await tearDown(lab);
     if (!any) throw new LabError('notFound', `there is no lab "${lab}"${suggestion(lab, presentLabs())}`);
     process.stdout.write(
-      `${lab} is down: ${counted(agents, 'agent')} stopped, ${counted(namespaces, 'namespace')} removed\n`,
+      `${lab} is down: ${counted(processes, 'process')} stopped, ${counted(namespaces, 'namespace')} removed\n`,
     );
   }
 }

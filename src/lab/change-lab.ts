@@ -13,8 +13,10 @@ import { missingFromAgents, waitUntil } from './converge.ts';
 import { findHost, labEntities } from './find-lab.ts';
 import { LabError } from './lab-error.ts';
 import { hostPlaces, NAME_LENGTH_MAX, NAME_PATTERN } from './names.ts';
-import { agentsWithConfig, isAlive } from './process.ts';
+import { isAlive, labProcesses } from './process.ts';
+import { startRouter } from './routers.ts';
 import { type AttachedWorkload, changeState, type Lab } from './state.ts';
+import type { Router } from './topology.ts';
 import { suggestion } from './wording.ts';
 import { attachWorkload, detachWorkload, requirePlugin } from './workloads.ts';
 
@@ -64,9 +66,11 @@ export async function detach(lab: Lab, name: string): Promise<void> {
 
 /** Starts a host's agent again, ending the one that runs, and waits until it is in sync. Throws LabError. */
 export async function restart(lab: Lab, hostName: string, timeoutMs: number, signal: AbortSignal): Promise<number> {
+  const router = lab.topology.routers.find(({ name, runs }) => name === hostName && runs !== undefined);
+  if (router !== undefined) return restartRouter(lab.state.name, router);
   const host = findHost(lab, hostName);
   const { name } = lab.state;
-  await stopAgents(agentsWithConfig(hostPlaces(name, host.name).config));
+  await stopAgents(labProcesses(hostPlaces(name, host.name).config));
   const agent = startAgent(name, host.name);
   await changeState(name, (state) => ({ ...state, agents: { ...state.agents, [host.name]: agent } }));
   const patience = { deadline: after(monotonicNow(), timeoutMs), signal };
@@ -82,4 +86,12 @@ export async function restart(lab: Lab, hostName: string, timeoutMs: number, sig
     throw new LabError(error.code, `the agent of ${host.name} is not in sync:\n${error.message}`, { cause: error });
   }
   return agent.pid;
+}
+
+/** Ends what a router runs and starts it again; gives the last of its processes, which is the one that speaks BGP. */
+async function restartRouter(lab: string, router: Router): Promise<number> {
+  await stopAgents(labProcesses(`${hostPlaces(lab, router.name).runDirectory}/`));
+  const identities = await startRouter(lab, router);
+  await changeState(lab, (state) => ({ ...state, programs: { ...state.programs, [router.name]: identities } }));
+  return identities.at(-1)?.pid ?? 0;
 }

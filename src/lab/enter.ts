@@ -3,7 +3,7 @@
  *
  * Only the network is the entity's: files, processes and users stay the machine's, so every tool that is installed can be
  * used. For a host, MUSLIN_SOCKET and MUSLIN_STORE lead muslin's own commands to that host's agent and the lab's
- * store. Signals go to the command: what a terminal sends reaches it anyway, what is sent to us is passed on.
+ * store; for a router MUSLIN_SOCKET leads to its speaker, where that is muslin's. Signals go to the command: what a terminal sends reaches it anyway, what is sent to us is passed on.
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
@@ -36,10 +36,10 @@ export async function enter(
   const env = {
     ...process.env,
     PATH: `${BIN_DIRECTORY}:${process.env.PATH ?? ''}`,
-    ...(entity.kind === 'host' && {
+    ...((entity.kind === 'host' || entity.kind === 'router') && {
       MUSLIN_SOCKET: hostPlaces(lab, entity.name).controlSocket,
-      MUSLIN_STORE: labPlaces(lab).storeUrl,
     }),
+    ...(entity.kind === 'host' && { MUSLIN_STORE: labPlaces(lab).storeUrl }),
   };
   const child = inNamespace(namespacePath(entity.namespace), () =>
     spawn(program, parameters, { stdio: 'inherit', env }),

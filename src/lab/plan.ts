@@ -47,6 +47,7 @@ const DEFAULT_ROUTE = { 4: cidr('0.0.0.0/0'), 6: cidr('::/0') } as const;
 interface Machine {
   readonly name: string;
   readonly plugs: readonly Plug[];
+  readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly { readonly to: Cidr; readonly via: Ip }[];
   readonly forwards: boolean;
 }
@@ -54,13 +55,20 @@ interface Machine {
 /** The steps that turn an empty place into the topology's machines and wires; workloads come later, by CNI. */
 export function planOf(topology: Topology): Step[] {
   const machines: Machine[] = [
-    ...topology.hosts.map(({ name, plugs, gateways }) => ({
+    ...topology.hosts.map(({ name, plugs, addresses, gateways }) => ({
       name,
       plugs,
+      addresses,
       routes: gateways.map((via) => ({ to: DEFAULT_ROUTE[via.family], via })),
       forwards: false,
     })),
-    ...topology.routers.map(({ name, plugs, routes }) => ({ name, plugs, routes, forwards: true })),
+    ...topology.routers.map(({ name, plugs, addresses, routes }) => ({
+      name,
+      plugs,
+      addresses,
+      routes,
+      forwards: true,
+    })),
   ];
   const inLab = (entity: string) => namespaceOf(topology.name, entity);
   return [
@@ -76,7 +84,7 @@ export function planOf(topology: Topology): Step[] {
     ]),
     ...cablesOf(topology.name, machines),
     ...machines.flatMap((machine) =>
-      machine.plugs.flatMap((plug) =>
+      [{ interface: 'lo', addresses: machine.addresses }, ...machine.plugs].flatMap((plug) =>
         plug.addresses.map(
           (address): Step => ({
             kind: 'address',
@@ -98,9 +106,13 @@ export function planOf(topology: Topology): Step[] {
 
 /** Set before there are devices, which take their own values from `default` when they are made. */
 function sysctlsOf(machine: Machine): [name: string, value: string][] {
-  const families = new Set(machine.plugs.flatMap((plug) => plug.addresses.map(({ address }) => address.family)));
+  const families = new Set(
+    [machine, ...machine.plugs].flatMap(({ addresses }) => addresses.map(({ address }) => address.family)),
+  );
+  // A link without addresses has its link-local one, which is then what machines know each other by.
+  const hasBareLinks = machine.plugs.some(({ addresses }) => addresses.length === 0);
   return [
-    ...(families.has(6) ? ([['ipv6/conf/default/accept_dad', '0']] as [string, string][]) : []),
+    ...(families.has(6) || hasBareLinks ? ([['ipv6/conf/default/accept_dad', '0']] as [string, string][]) : []),
     ...(machine.forwards ? ([['ipv4/ip_forward', '1']] as [string, string][]) : []),
     ...(machine.forwards && families.has(6) ? ([['ipv6/conf/all/forwarding', '1']] as [string, string][]) : []),
   ];

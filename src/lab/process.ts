@@ -7,6 +7,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicNow } from '../lib/clock.ts';
+import { labFileOf } from './programs.ts';
 
 export interface ProcessIdentity {
   readonly pid: number;
@@ -30,22 +31,15 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return identify(identity.pid)?.startTicks === identity.startTicks;
 }
 
-/** Processes that run on our agent's command line: `… node run --config CONFIG`, where CONFIG begins with `prefix`. */
-export function agentsWithConfig(prefix: string): (ProcessIdentity & { readonly config: string })[] {
+/** Agents and routers' programs whose file (programs.ts) begins with `prefix`. */
+export function labProcesses(prefix: string): (ProcessIdentity & { readonly config: string })[] {
   return readdirSync('/proc').flatMap((entry) => {
     const pid = Number(entry);
     if (!Number.isInteger(pid)) return [];
-    const config = agentConfigOf((readProc(pid, 'cmdline') ?? '').split('\0'));
+    const config = labFileOf((readProc(pid, 'cmdline') ?? '').split('\0'));
     const identity = config?.startsWith(prefix) ? identify(pid) : undefined;
     return identity === undefined || config === undefined ? [] : [{ ...identity, config }];
   });
-}
-
-/** The configuration file in an agent's command line; undefined when it is another command's. */
-export function agentConfigOf(commandLine: readonly string[]): string | undefined {
-  const place = commandLine.indexOf('--config');
-  const isAgent = place >= 2 && commandLine[place - 2] === 'node' && commandLine[place - 1] === 'run';
-  return isAgent ? commandLine[place + 1] : undefined;
 }
 
 /** Ends the processes: SIGTERM, and SIGKILL for those that are still there after `graceMs`. Returns when all are gone. */

@@ -114,6 +114,7 @@ function toTopology(document: TopologyDocument, resources: readonly AnyResource[
     hosts: Object.entries(document.hosts).map(([name, host]) => ({
       name,
       plugs: plugs(host.links),
+      addresses: host.addresses,
       gateways: host.gateways,
       asNumber: host.asNumber,
       routeReflectorClusterID: host.routeReflectorClusterID,

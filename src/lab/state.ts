@@ -37,6 +37,8 @@ export interface LabState {
   readonly source: string;
   readonly startedAt: string;
   readonly agents: Readonly<Record<string, ProcessIdentity>>;
+  /** What routers run, by router. */
+  readonly programs: Readonly<Record<string, readonly ProcessIdentity[]>>;
   readonly workloads: Readonly<Record<string, AttachedWorkload>>;
 }
 

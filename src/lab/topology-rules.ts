@@ -31,8 +31,16 @@ export function brokenRules(document: TopologyDocument): Problem[] {
 /** Machines with links: hosts and routers alike, with where they stand in the file. */
 function machines(document: TopologyDocument) {
   return [
-    ...Object.entries(document.hosts).map(([name, { links }]) => ({ path: ['hosts', name], links })),
-    ...Object.entries(document.routers).map(([name, { links }]) => ({ path: ['routers', name], links })),
+    ...Object.entries(document.hosts).map(([name, { links, addresses }]) => ({
+      path: ['hosts', name],
+      links,
+      addresses,
+    })),
+    ...Object.entries(document.routers).map(([name, { links, addresses }]) => ({
+      path: ['routers', name],
+      links,
+      addresses,
+    })),
   ];
 }
 
@@ -47,14 +55,15 @@ function namesGivenTwice(document: TopologyDocument): Problem[] {
 }
 
 function addressesGivenTwice(document: TopologyDocument): Problem[] {
-  const ofMachines = machines(document).flatMap(({ path, links }) =>
-    Object.entries(links).flatMap(([name, plug]) =>
+  const ofMachines = machines(document).flatMap(({ path, links, addresses }) => [
+    ...addresses.map(({ address }, index) => ({ path: [...path, 'addresses', index], value: formatIp(address) })),
+    ...Object.entries(links).flatMap(([name, plug]) =>
       plug.addresses.map(({ address }, index) => ({
         path: [...path, 'links', name, 'addresses', index],
         value: formatIp(address),
       })),
     ),
-  );
+  ]);
   const ofWorkloads = Object.entries(document.workloads).flatMap(([name, { addresses }]) =>
     addresses.map((address, index) => ({ path: ['workloads', name, 'addresses', index], value: formatIp(address) })),
   );

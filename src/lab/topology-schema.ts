@@ -6,7 +6,9 @@
  *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
  *               gateways: [192.168.100.1], asNumber: 64512, routeReflectorClusterID: 10.0.0.1, labels: { rack: r1 } }
  *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward; with
- *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do
+ *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do;
+ *               with runs, by what they learn by BGP: runs: { program: bird, configuration: | … }, or muslin-bgp, or frr
+ *   both may have addresses of their own, on lo: { addresses: [10.255.0.1/32] }
  *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image
  *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start
  *   checks: [{ reach: [a1, b1] }, { unreachable: { from: a1, to: c1 } }, { sessions: { on: host-a, established: 5 } },
@@ -21,6 +23,7 @@ import { parseCidr, parseInterfaceAddress } from '../net/cidr.ts';
 import { formatIp, parseIp } from '../net/ip.ts';
 import type { Json } from '../store/store.ts';
 import { NAME_LENGTH_MAX, NAME_PATTERN } from './names.ts';
+import { ROUTER_PROGRAMS } from './programs.ts';
 
 /** IFNAMSIZ of linux/if.h without its closing zero. */
 const INTERFACE_NAME_LENGTH_MAX = 15;
@@ -65,6 +68,7 @@ const labels = z
 
 const host = mapping({
   links,
+  addresses: list(interfaceAddress).default([]),
   gateways: list(address).default([]),
   asNumber: z
     .union([z.number(), z.string()], { error: 'write an AS number such as 64512' })
@@ -82,10 +86,15 @@ const host = mapping({
 
 const router = mapping({
   links,
+  addresses: list(interfaceAddress).default([]),
   routes: list(mapping({ to: prefix, via: address })).default([]),
   forwards: z
     .enum(['all', 'assigned'], { error: (issue) => requirement(issue.input, 'forwards: all, or forwards: assigned') })
     .default('all'),
+  runs: mapping({
+    program: z.enum(ROUTER_PROGRAMS, { error: (issue) => requirement(issue.input, ROUTER_PROGRAMS.join(' or ')) }),
+    configuration: text('the configuration as the program reads it, after "|"'),
+  }).optional(),
 });
 
 const workload = mapping({ host: name, addresses: list(address).default([]), labels });

@@ -2,8 +2,9 @@
  * A lab's network as values: what is to be built, who runs where, and what must then be true.
  *
  * Parsed once from YAML (read-topology.ts) and never checked again. A segment is a layer-2 network; a host runs the agent;
- * a router only forwards, by static routes, and knows nothing of containers; one that forwards assigned addresses only is
- * the fabric of a cloud; a workload is a container without an image: a namespace attached by the CNI plugin.
+ * a router only forwards, by static routes or those of a BGP speaker that it runs, and knows nothing of containers; one that
+ * forwards assigned addresses only is the fabric of a cloud; a workload is a container without an image: a namespace attached
+ * by the CNI plugin.
  */
 
 import type { AnyResource } from '../model/kinds.ts';
@@ -11,6 +12,7 @@ import type { Labels } from '../model/selector.ts';
 import type { Asn } from '../net/asn.ts';
 import type { Cidr, InterfaceAddress } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
+import type { RouterProgram } from './programs.ts';
 
 export interface Topology {
   readonly name: string;
@@ -34,6 +36,8 @@ export interface Plug {
 export interface Host {
   readonly name: string;
   readonly plugs: readonly Plug[];
+  /** Addresses of the machine rather than of a link: they are on lo. */
+  readonly addresses: readonly InterfaceAddress[];
   /** Default gateways, at most one a family. */
   readonly gateways: readonly Ip[];
   readonly asNumber: Asn | undefined;
@@ -47,12 +51,15 @@ export interface Host {
 export interface Router {
   readonly name: string;
   readonly plugs: readonly Plug[];
+  readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly StaticRoute[];
   /**
    * `assigned`: on the router's segments only packets pass whose source and destination are both addresses that the
    * topology gives to machines there (fabric.ts).
    */
   readonly forwards: 'all' | 'assigned';
+  /** A BGP speaker of its own, with its configuration in that program's words; undefined for a router that only forwards. */
+  readonly runs: { readonly program: RouterProgram; readonly configuration: string } | undefined;
 }
 
 export interface StaticRoute {
@@ -90,7 +97,8 @@ export function entities(topology: Topology): Map<string, 'segment' | 'host' | '
   ]);
 }
 
-/** The address that machines know each other by: the first of the family on the first interface that has one. */
+/** The address that machines know each other by: the first of the family, the machine's own before those of its links. */
 export function nodeAddress(machine: Host | Router, family: Family): InterfaceAddress | undefined {
-  return machine.plugs.flatMap((plug) => plug.addresses).find(({ address }) => address.family === family);
+  const all = [...machine.addresses, ...machine.plugs.flatMap((plug) => plug.addresses)];
+  return all.find(({ address }) => address.family === family);
 }

@@ -27,7 +27,9 @@ import { hostPlaces } from './names.ts';
 import { planOf } from './plan.ts';
 import { labNamespaces } from './present-labs.ts';
 import { identify } from './process.ts';
+import { requirePrograms } from './programs.ts';
 import { readTopology } from './read-topology.ts';
+import { startRouter, whyEnded } from './routers.ts';
 import type { LabDataplane } from './seed.ts';
 import { seedStore } from './seed.ts';
 import { changeState, claimLab, isBeingBuilt, readLab } from './state.ts';
@@ -61,6 +63,7 @@ export async function bringUp(nameOrFile: string, options: UpOptions): Promise<T
   const topology = readTopology(source, text);
   requireRoot();
   requirePlugin();
+  requirePrograms(topology);
   claim(topology, source, text);
   try {
     await raise(topology, options);
@@ -79,7 +82,17 @@ function claim(topology: Topology, source: string, text: string): void {
   assert(builder !== undefined, 'a process can see itself in /proc');
   const startedAt = new Date(wallClockNow()).toISOString();
   const left = labNamespaces(name).length > 0 && readLab(name) === undefined;
-  const state = { format: 1, name, phase: 'building', builder, source, startedAt, agents: {}, workloads: {} } as const;
+  const state = {
+    format: 1,
+    name,
+    phase: 'building',
+    builder,
+    source,
+    startedAt,
+    agents: {},
+    programs: {},
+    workloads: {},
+  } as const;
   if (!left && claimLab(state, text)) return;
   const before = readLab(name)?.state;
   const condition =
@@ -117,12 +130,21 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
       agents: Object.fromEntries(topology.hosts.map((host) => [host.name, startAgent(name, host.name)])),
     })),
   );
+  await startRouters(topology, stage);
   await stage('agents in sync', () => waitUntil(name, () => missingFromAgents(name, agentsOf(), 'inSync'), patience));
   await stage(`${counted(topology.workloads.length, 'workload')} attached`, () => attachAll(topology));
   const sessions = async () => counted(await countSessions(topology), 'BGP session');
   await stage(
     async () => `${await sessions()} established`,
-    () => waitUntil(name, () => missingFromAgents(name, agentsOf(), 'sessions'), patience),
+    () =>
+      waitUntil(
+        name,
+        () => {
+          requireRouters(name);
+          return missingFromAgents(name, agentsOf(), 'sessions');
+        },
+        patience,
+      ),
   );
   // Where something is to be out of reach, the topology's own checks say which routes there are.
   if (!topology.checks.some(({ kind }) => kind === 'unreachable')) {
@@ -132,6 +154,29 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
   await stage(`${counted(assertions.length, 'check')} passed`, () =>
     waitUntil(name, missingAssertions(name, assertions), patience),
   );
+}
+
+type StageRunner = (title: string, work: () => Promise<void>) => Promise<void>;
+
+/** Before anything can wait for them. A program that ends at once, as of a mistake in its configuration, is not waited for. */
+async function startRouters(topology: Topology, stage: StageRunner): Promise<void> {
+  const { name } = topology;
+  const routers = topology.routers.filter(({ runs }) => runs !== undefined);
+  if (routers.length === 0) return;
+  await stage(`${counted(routers.length, 'router')} with a speaker started`, async () => {
+    const started = await Promise.all(
+      routers.map(async (router) => [router.name, await startRouter(name, router)] as const),
+    );
+    await changeState(name, (state) => ({ ...state, programs: Object.fromEntries(started) }));
+  });
+}
+
+/** Throws LabError `failed` when what a router runs has ended. */
+function requireRouters(lab: string): void {
+  for (const [router, identities] of Object.entries(readLab(lab)?.state.programs ?? {})) {
+    const why = whyEnded(lab, router, identities);
+    if (why !== undefined) throw new LabError('failed', `  ${why}`);
+  }
 }
 
 /** All workloads at once, as when a host's containers start together; each has been tried when this returns. */

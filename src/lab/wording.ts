@@ -12,7 +12,8 @@ export function suggestion(word: string, known: readonly string[]): string {
   return known.length === 0 ? '' : `; there is: ${known.join(', ')}`;
 }
 
-/** "1 host", "2 hosts". */
+/** "1 host", "2 hosts", "2 processes". */
 export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+  const ending = noun.endsWith('s') ? 'es' : 's';
+  return `${count} ${noun}${count === 1 ? '' : ending}`;
 }
