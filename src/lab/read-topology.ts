@@ -121,9 +121,10 @@ function toTopology(document: TopologyDocument, resources: readonly AnyResource[
       labels: host.labels,
       blocks: host.blocks,
     })),
-    routers: Object.entries(document.routers).map(([name, { links, ...router }]) => ({
+    routers: Object.entries(document.routers).map(([name, { links, runs, ...router }]) => ({
       name,
       plugs: plugs(links),
+      runs,
       ...router,
     })),
     workloads: Object.entries(document.workloads).map(([name, workload]) => ({ name, ...workload })),
