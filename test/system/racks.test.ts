@@ -1,0 +1,105 @@
+/**
+ * Racks with an AS each, over either core: what `lab up` has checked, and what happens when a switch or its cable fails.
+ *
+ * A switch that dies without a word is noticed by BFD, and its routes go at once; an agent that only restarts is waited for
+ * (RFC 4724), and nothing changes. BFD between nodes is 300 ms times 3. The outage that is measured is told; the bound is
+ * loose, for machines that are busy, and far below the 90 s of the hold timer, which notices too.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { Flows, forwarded, setCable, watchRoutes } from './rack-failures.ts';
+import { TestLab } from './two-hosts-fixture.ts';
+
+const OUTAGE_MS_MAX = 10_000;
+const CONTAINERS = ['c11', 'c12', 'c13', 'c14'];
+const OTHER_RACKS = ['172.17.21.2', '172.17.34.2'];
+const THERE = '172.17.21.0/24';
+
+interface Core {
+  readonly topology: string;
+  /** The cables of tor-1a, by their devices. */
+  readonly cables: Readonly<Record<string, string>>;
+  /** Of rack 1's block, on a machine beyond the switch: what its line has while tor-1a is in use. */
+  readonly beyond: { readonly machine: string; readonly through: string };
+}
+
+const CORES: readonly Core[] = [
+  {
+    topology: 'racks',
+    cables: { eth0: 'rack-1', eth1: 'core' },
+    beyond: { machine: 'tor-2a', through: 'via 10.0.0.11 ' },
+  },
+  {
+    topology: 'racks-l3-core',
+    cables: { eth0: 'rack-1', eth1: 'plane-1', eth2: 'plane-2' },
+    beyond: { machine: 'core-1', through: 'via 10.1.1.11 ' },
+  },
+];
+
+for (const { topology, cables, beyond } of CORES) {
+  describe(topology, () => {
+    const lab = new TestLab(topology);
+    before(() => lab.up());
+    after(() => lab.down());
+    afterEach((context) => lab.dumpAfterFailure(context));
+
+    /** How a machine reaches a prefix, in one line. */
+    const wayTo = (machine: string, prefix: string): string =>
+      lab.inside(machine, 'ip', '-o', 'route', 'show', prefix).replaceAll('\\', ' ');
+    const usesTor1a = (): boolean =>
+      wayTo('host-11', THERE).includes('via 10.0.1.1 ') ||
+      wayTo(beyond.machine, '172.17.11.0/24').includes(beyond.through);
+
+    const everythingHolds = (): Promise<void> =>
+      lab.eventually('all checks hold', () => lab.muslin('lab', 'check', lab.name).code === 0);
+
+    /** Runs flows between racks, has tor-1a fail, and waits until they go on without it. */
+    async function outageOf(fail: () => void | Promise<void>): Promise<number> {
+      const flows = new Flows(lab, CONTAINERS, OTHER_RACKS);
+      const before = forwarded(lab, 'tor-1a');
+      await flows.goOn();
+      assert.ok(forwarded(lab, 'tor-1a') > before, 'some of the flows take the switch that is to fail');
+      await fail();
+      await lab.eventually('nobody uses tor-1a', () => !usesTor1a());
+      await flows.goOn();
+      const { outageMs } = flows.stop();
+      assert.ok(outageMs < OUTAGE_MS_MAX, `without an answer for ${outageMs} ms`);
+      return outageMs;
+    }
+
+    it('an agent of a switch that is killed and started again changes nothing', async () => {
+      const seen = [watchRoutes(lab, 'host-11', THERE), watchRoutes(lab, beyond.machine, '172.17.11.0/24')];
+      const flows = new Flows(lab, CONTAINERS, OTHER_RACKS);
+      await flows.goOn();
+      await lab.killAgent('tor-1a');
+      await flows.goOn();
+      lab.restart('tor-1a');
+      await everythingHolds();
+      await flows.goOn();
+      assert.deepEqual(seen, [[], []]);
+      assert.equal(flows.stop().lost, 0);
+    });
+
+    it('the cable between a switch and its rack is cut: the other switch takes over', async (context) => {
+      const outageMs = await outageOf(() => setCable(lab, 'tor-1a', 'eth0', 'rack-1', 'down'));
+      context.diagnostic(`${topology}, cable to the rack cut: ${outageMs} ms`);
+      setCable(lab, 'tor-1a', 'eth0', 'rack-1', 'up');
+      await everythingHolds();
+    });
+
+    it('a switch dies: the other one takes over', async (context) => {
+      const all = (state: 'up' | 'down') => {
+        for (const [device, segment] of Object.entries(cables)) setCable(lab, 'tor-1a', device, segment, state);
+      };
+      // As when its power fails, no word gets out: not even that its connections end.
+      const outageMs = await outageOf(async () => {
+        all('down');
+        await lab.killAgent('tor-1a');
+      });
+      context.diagnostic(`${topology}, switch dead: ${outageMs} ms`);
+      all('up');
+      lab.restart('tor-1a');
+      await everythingHolds();
+    });
+  });
+}
