@@ -394,8 +394,9 @@ export class Speaker implements SpeakerViews {
     if (!this.#aggregation.isEmpty) this.#originations.aggregate(this.#aggregation.present(), config);
     if (this.#hasProgressed) {
       this.#hasProgressed = false;
-      this.#endOfRibAt = this.#endOfRibTime();
-      this.#convergenceAt = this.#convergenceDeadline() ?? now;
+      // Both look at every peer; once they have passed nobody asks for them any more.
+      if (!this.#mayEndRib) this.#endOfRibAt = this.#endOfRibTime();
+      if (!this.#hasConverged) this.#convergenceAt = this.#convergenceDeadline() ?? now;
     }
     this.#noteConvergence(now);
     let rows = 0;

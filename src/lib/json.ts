@@ -13,10 +13,11 @@ export function isJsonObject(value: unknown): value is Readonly<Record<string, u
 
 /** Equality of JSON values. A member that is undefined counts as absent, as JSON text would have it. */
 export function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true; // the common case of shared values, however large they are
   if (Array.isArray(a) && Array.isArray(b)) {
     return a.length === b.length && a.every((item, index) => sameJson(item, b[index]));
   }
-  if (!isJsonObject(a) || !isJsonObject(b)) return a === b;
+  if (!isJsonObject(a) || !isJsonObject(b)) return false;
   const names = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...names].every((name) => sameJson(a[name], b[name]));
 }

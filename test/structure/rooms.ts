@@ -97,6 +97,13 @@ export const ROOMS: readonly Room[] = [
     reason: 'the agent is the composition of everything below; commands and labs stand on it, not under it',
   },
   {
+    name: 'simulation',
+    // Of node only what makes a speaker's configuration of resources; the rest of it would bring the machine in.
+    imports: ['lib', 'net', 'model', 'bgp', 'felix/desired', 'felix/calc', 'node'],
+    io: false,
+    reason: 'a simulation runs the code of production on a made-up wire and clock: what it has to say is a value',
+  },
+  {
     name: 'lab',
     // bgp for the views in its contract, which the agents answer with.
     imports: ['lib', 'net', 'model', 'bgp', 'store', 'kernel', 'node'],
@@ -105,7 +112,7 @@ export const ROOMS: readonly Room[] = [
   },
   {
     name: 'cli',
-    imports: [...BELOW_NODE, 'store', 'kernel', 'cni', 'node', 'lab'],
+    imports: [...BELOW_NODE, 'store', 'kernel', 'cni', 'node', 'simulation', 'lab'],
     io: true,
     reason: 'the command line is the top; nothing may import it',
   },

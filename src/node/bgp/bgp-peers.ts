@@ -71,14 +71,26 @@ export function resourceSessions(self: Self, resources: BgpResources, readSecret
 }
 
 /** Whether the sessions of `peer` begin at `node`. */
-function concerns({ spec }: BgpPeer, node: Node): boolean {
-  if (spec.node !== undefined) return spec.node === node.metadata.name;
-  return spec.nodeSelector === undefined || selects(spec.nodeSelector, node.metadata.labels);
+function concerns(peer: BgpPeer, node: Node): boolean {
+  return concernOf(peer)(node);
 }
 
 function selects(selector: string, labels: Readonly<Record<string, string>> | undefined): boolean {
+  return chooserOf(selector)(labels);
+}
+
+/** Reads the selector once, for thousands of nodes that it may choose. */
+function chooserOf(selector: string): (labels: Readonly<Record<string, string>> | undefined) => boolean {
   const parsed = parseSelector(selector);
-  return parsed.ok && matches(parsed.selector, labels ?? {});
+  return parsed.ok ? (labels) => matches(parsed.selector, labels ?? {}) : () => false;
+}
+
+/** Whether the sessions of `peer` begin there, for any node. */
+function concernOf(peer: BgpPeer): (node: Node) => boolean {
+  const { node: name, nodeSelector } = peer.spec;
+  if (name !== undefined) return ({ metadata }) => metadata.name === name;
+  const chooses = nodeSelector === undefined ? undefined : chooserOf(nodeSelector);
+  return ({ metadata }) => chooses === undefined || chooses(metadata.labels);
 }
 
 class Translation {
@@ -96,10 +108,10 @@ class Translation {
     const { peerIP, peerSelector, localWorkloadSelector } = peer.spec;
     if (peerIP !== undefined) return [this.#toAddress(peer, peerIP)];
     if (localWorkloadSelector !== undefined) return this.#toWorkloads(peer, localWorkloadSelector);
-    const isOther = ({ metadata }: Node) => metadata.name !== this.#self.node.metadata.name;
-    return inOrder(this.#resources.nodes)
-      .filter((node) => isOther(node) && selects(peerSelector ?? '', node.metadata.labels))
-      .flatMap((node) => this.#toNode(peer, node, asnOf(node, this.#settingsOf(node))));
+    const chooses = chooserOf(peerSelector ?? '');
+    return this.#others(({ metadata }) => chooses(metadata.labels)).flatMap((node) =>
+      this.#toNode(peer, node, asnOf(node, this.#settingsOf(node))),
+    );
   }
 
   /** The opposite sessions of a BGPPeer that chooses us as its other end. */
@@ -108,13 +120,18 @@ class Translation {
     if (peerSelector === undefined || reversePeering === 'Manual') return [];
     const { node: self } = this.#self;
     if (!selects(peerSelector, self.metadata.labels)) return [];
-    return inOrder(this.#resources.nodes)
-      .filter((node) => node.metadata.name !== self.metadata.name && concerns(peer, node))
-      .flatMap((node) => {
-        const shown = localASNumber === undefined ? asnOf(node, this.#settingsOf(node)) : asn(localASNumber);
-        const { localASNumber: _, ...spec } = peer.spec;
-        return this.#toNode({ ...peer, spec }, node, shown).map((session) => ({ ...session, explicit: false }));
-      });
+    return this.#others(concernOf(peer)).flatMap((node) => {
+      const shown = localASNumber === undefined ? asnOf(node, this.#settingsOf(node)) : asn(localASNumber);
+      const { localASNumber: _, ...spec } = peer.spec;
+      return this.#toNode({ ...peer, spec }, node, shown).map((session) => ({ ...session, explicit: false }));
+    });
+  }
+
+  /** The other nodes that are chosen, in order: few of thousands, so that only these are sorted. */
+  #others(isChosen: (node: Node) => boolean): Node[] {
+    const self = this.#self.node.metadata.name;
+    const chosen = [...this.#resources.nodes].filter(([name, node]) => name !== self && isChosen(node));
+    return inOrder(new Map(chosen));
   }
 
   #settingsOf({ metadata }: Node) {
