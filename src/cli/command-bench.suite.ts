@@ -69,7 +69,7 @@ export async function run(words: readonly string[]): Promise<Run> {
   let stdout = '';
   let stderr = '';
   const program = await buildProgram(words);
-  for (const command of program.commands) {
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands])) {
     command.configureOutput({
       writeOut: (text) => {
         stdout += text;

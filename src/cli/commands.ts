@@ -210,6 +210,11 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./bgp-explain.ts')).bgpExplainCommand(),
   },
   {
+    path: ['bgp', 'plan'],
+    summary: 'show what applying files would do to sessions and routes',
+    load: async () => (await import('./bgp-plan.ts')).bgpPlanCommand(),
+  },
+  {
     path: ['bgp', 'log'],
     summary: 'show what has happened to a BGP session',
     load: async () => (await import('./bgp-log.ts')).bgpLogCommand(),

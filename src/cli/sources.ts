@@ -95,7 +95,7 @@ export async function readSources(
 }
 
 /** A directory's YAML and JSON files by name; anything else is itself. */
-function filesOf(path: string, recursive: boolean): string[] {
+export function filesOf(path: string, recursive: boolean): string[] {
   if (path === STDIN || !reachable(path, () => statSync(path)).isDirectory()) return [path];
   const files = filesIn(path.replace(/\/+$/, ''), recursive, 0);
   if (files.length <= FILES_MAX) return files;

@@ -73,6 +73,13 @@ export class Cluster {
     this.#resources = resources;
   }
 
+  /** The sessions that resources ask for, on one node that has heard of them before the others. */
+  applyOn(name: string, resources: ClusterResources): void {
+    const node = this.#nodes.get(name);
+    const setup = this.#setups(resources, [name]).get(name);
+    if (node !== undefined && setup !== undefined) this.#configure(node, setup, setup.speaker);
+  }
+
   /** How each node speaks now. */
   configurations(): Map<string, SpeakerConfig> {
     const configs = new Map<string, SpeakerConfig>();
@@ -154,10 +161,10 @@ export class Cluster {
     return { nodes };
   }
 
-  #setups(resources: ClusterResources): Map<string, BgpSetup> {
+  #setups(resources: ClusterResources, names: Iterable<string> = resources.nodes.keys()): Map<string, BgpSetup> {
     const setups = new Map<string, BgpSetup>();
     const problems = new Set<string>();
-    for (const name of resources.nodes.keys()) {
+    for (const name of names) {
       const endpoints = resources.endpoints.get(name) ?? new Map();
       const setup = speakerConfiguration(name, { ...resources, endpoints }, standInSecret);
       if ('reason' in setup) {

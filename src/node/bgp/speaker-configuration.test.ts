@@ -261,8 +261,10 @@ describe('a BGPPeer', () => {
       'muslin.io/role': 'customer',
       'muslin.io/families': 'ipv4,ipv6',
       'example.org/hold-time': 'not ours',
+      'muslin.io/source': 'tor.yaml:3', // what apply writes down of where a resource is from
     };
     const found = session({}, annotations);
+    assert.deepEqual(setup('a', { ...NO_MESH, peers: [peer('tor', TOR, annotations)] }).problems, []);
     assert.deepEqual(found?.bfd, { intervalMs: 100, multiplier: 5, multihop: true });
     assert.deepEqual(
       [found?.holdTimeSeconds, found?.addPath.sendMax, found?.role, found?.families],
