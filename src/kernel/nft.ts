@@ -112,6 +112,7 @@ add rule ${CHECKED_TABLE} forward ip daddr @intervals log prefix "check" group 1
 add rule ${CHECKED_TABLE} forward ip daddr . meta l4proto . th dport @ports goto plain/chain
 add rule ${CHECKED_TABLE} forward ip6 saddr != @addresses icmpv6 type . icmpv6 code { 1 . 4 } reject
 add rule ${CHECKED_TABLE} dstnat ct status dnat dnat ip6 to fd00::1
+add rule ${CHECKED_TABLE} dstnat numgen inc mod 2 0 dnat ip to 192.0.2.1
 add rule ${CHECKED_TABLE} srcnat meta l4proto 6 masquerade to :1024-65535 fully-random
 add rule ${CHECKED_TABLE} srcnat snat ip to 192.0.2.1
 add element ${CHECKED_TABLE} dispatch { "check" : goto plain/chain }

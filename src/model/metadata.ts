@@ -31,6 +31,12 @@ export const FLOATING_IP_OUTGOING_ANNOTATION = 'muslin.io/floating-ip-outgoing';
 /** Of a container: "true" where its floating addresses are announced though no exported pool has them. */
 export const FLOATING_IP_ANNOUNCE_ANNOTATION = 'muslin.io/floating-ip-announce';
 
+/** Of a container: addresses of LoadBalancer pools that it is to answer, beside others that ask for the same, as JSON. */
+export const SERVICE_ADDRESSES_ANNOTATION = 'muslin.io/service-addresses';
+
+/** Of a node: whatever its value, it announces no services. Kubernetes'. */
+export const NO_SERVICES_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
+
 /** Kubernetes' limit for all annotations of an object together. */
 const ANNOTATIONS_LENGTH_MAX = 256 * 1024;
 

@@ -102,6 +102,7 @@ class Rig {
       endpoints: new Map(),
       routes: new Map(routes.map((route) => [formatCidr(route.destination), route])),
       tunnels: new Map(wishes),
+      services: new Map(),
       policy: { sets: new Map(), policies: new Map(), profiles: new Map(), hostEndpoints: new Map() },
       announcements: undefined,
     });
@@ -448,6 +449,7 @@ describe('tunnels change', () => {
         endpoints: new Map(),
         routes: new Map([['172.17.9.0/24', undefined]]),
         tunnels: new Map([['vxlan', undefined]]),
+        services: new Map(),
         policy: { sets: new Map(), policies: new Map(), profiles: new Map(), hostEndpoints: new Map() },
         announcements: undefined,
       });

@@ -5,10 +5,13 @@
  * and configurations to whomever they configure. Kinds that change nothing on a host are passed over. A resource that is not valid counts as absent, and is said so in the
  * log: it must not stop the others.
  */
+
+import { calculationSettings } from '../felix/calc/calculation-settings.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
 import type { Log } from '../lib/log.ts';
 import { setOrDelete } from '../lib/set-or-delete.ts';
 import type { BgpConfiguration } from '../model/bgp-configuration.ts';
+import { DEFAULT_BGP_CONFIGURATION } from '../model/bgp-configuration.ts';
 import type { BgpFilter } from '../model/bgp-filter.ts';
 import type { BgpPeer } from '../model/bgp-peer.ts';
 import type { FelixConfiguration } from '../model/felix-configuration.ts';
@@ -291,16 +294,8 @@ export class ResourceFeed implements StoreListener {
     const { felix, annotations } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
     const choice = chooseBackend(felix, this.#nftablesProblem);
     const settings = filterSettings({ felix, annotations }, this.#bgpResources.pools.values(), choice.kind);
-    this.#felix.calculation.setSettings({
-      floatingIps: settings.floatingIps,
-      externalNodes: felix.externalNodesList,
-      programClusterRoutes: felix.programClusterRoutes ?? (this.#speaksBgp ? 'Disabled' : 'Enabled'),
-      tunnels: {
-        vni: felix.vxlanVNI,
-        port: felix.vxlanPort,
-        mtus: { ipip: felix.ipipMTU, vxlan: felix.vxlanMTU, 'vxlan-v6': felix.vxlanMTUV6 },
-      },
-    });
+    const bgp = this.#bgpResources.configurations.get(DEFAULT_BGP_CONFIGURATION);
+    this.#felix.calculation.setSettings(calculationSettings(felix, bgp, this.#speaksBgp));
     this.#felix.configureFilter(choice, settings);
   }
 }

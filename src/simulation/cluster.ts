@@ -12,8 +12,10 @@ import { peerName } from '../bgp/contract.ts';
 import type { PeerConfig, SpeakerConfig } from '../bgp/peer-config.ts';
 import { needsReset } from '../bgp/session/needs-reset.ts';
 import { Calculation } from '../felix/calc/calculation.ts';
+import { calculationSettings } from '../felix/calc/calculation-settings.ts';
 import type { RouteTarget } from '../felix/desired/desired.ts';
 import { sameJson } from '../lib/json.ts';
+import { DEFAULT_BGP_CONFIGURATION } from '../model/bgp-configuration.ts';
 import { formatCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { compareIp, formatIp, isLinkLocal } from '../net/ip.ts';
@@ -199,8 +201,8 @@ export class Cluster {
       for (const [key, value] of changes(before.endpoints.get(name) ?? new Map(), endpoints))
         calculation.updateEndpoint(key, value);
       const { felix } = felixOnNode(name, resources.nodes.get(name), resources.felixConfigurations);
-      const floatingIps = felix.floatingIPs === 'Enabled';
-      calculation.setSettings({ floatingIps, externalNodes: felix.externalNodesList });
+      const bgp = resources.configurations.get(DEFAULT_BGP_CONFIGURATION);
+      calculation.setSettings(calculationSettings(felix, bgp, true));
     }
     for (const node of this.#nodes.values()) this.#takeChanges(node);
   }

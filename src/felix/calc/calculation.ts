@@ -8,39 +8,44 @@
  *   policies, profiles, sets, labels ─► policy calculation ─► policy, beside the endpoints
  *   WorkloadEndpoint ─► local endpoint ─► endpoint, device routes ─┐
  *   floating addresses ─► endpoint, device routes ─────────────────┤
+ *   services, addresses of several containers ─► device routes ────┤
  *   IPAMBlock, BlockAffinity ─► own blocks ─► blackholes ──────────┼─► routes (lowest rank wins)
  *   BGP best paths, others' blocks, Node, IPPool ─► cluster routes ┤
  *   ways to peers ─► gateway routes ───────────────────────────────┘
  *   Node, own tunnels' addresses ─► tunnels
- *   own blocks, borrowed and floating addresses, IPPool ─► announcements
+ *   own blocks, borrowed and floating addresses, services, IPPool ─► announcements
  *
  * The node agent calls `update…` as events come and `takeChanges` once a pass.
  */
 import { sameJson } from '../../lib/json.ts';
+import { setOrDelete } from '../../lib/set-or-delete.ts';
 import type { BlockAffinity } from '../../model/block-affinity.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
 import type { IpamBlock } from '../../model/ipam-block.ts';
 import type { AnyResource } from '../../model/kinds.ts';
+import { NO_SERVICES_LABEL } from '../../model/metadata.ts';
 import type { Node } from '../../model/node.ts';
 import { resourceTitle } from '../../model/resource.ts';
 import type { WorkloadEndpoint } from '../../model/workload-endpoint.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import { containsCidr, familyOf, formatCidr, hostPrefix, parseCidr } from '../../net/cidr.ts';
+import { containsCidr, containsIp, familyOf, formatCidr, hostPrefix, parseCidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
-import { addressBits, formatIp, sameIp } from '../../net/ip.ts';
+import { addressBits, formatIp, ip, sameIp } from '../../net/ip.ts';
 import type {
   Announcement,
   DesiredChanges,
   DesiredEndpoint,
   DesiredRoute,
+  DesiredService,
   Gateway,
   PeerRoute,
 } from '../desired/desired.ts';
 import { WORKLOAD_GATEWAY } from '../desired/desired.ts';
 import type { Provenance } from '../desired/provenance.ts';
 import type { TunnelKind } from '../desired/tunnels.ts';
+import type { CalculationSettings } from './calculation-settings.ts';
+import { CALCULATION_SETTINGS_DEFAULTS } from './calculation-settings.ts';
 import { Candidates } from './candidates.ts';
-import type { ProgramClusterRoutes } from './cluster-routes.ts';
 import { ClusterRoutes } from './cluster-routes.ts';
 import { Hosts } from './hosts.ts';
 import type { LocalEndpoint } from './local-endpoints.ts';
@@ -49,34 +54,20 @@ import { fixedSets } from './policy/fixed-sets.ts';
 import type { FloatingIps } from './policy/floating-ips.ts';
 import { FloatingIpClaims, NO_FLOATING_IPS } from './policy/floating-ips.ts';
 import { PolicyCalculation } from './policy/policy-calculation.ts';
+import type { PlacedService, ServiceSize } from './policy/services.ts';
+import { Services } from './policy/services.ts';
 import { sourceOf } from './provenance.ts';
 import { RANK } from './route-ranks.ts';
-import type { TunnelSettings } from './tunnel-calculation.ts';
-import { TUNNEL_SETTINGS_DEFAULTS, TunnelCalculation } from './tunnel-calculation.ts';
-
-/** What an operator can choose of the calculation, from FelixConfiguration. */
-export interface CalculationSettings {
-  readonly floatingIps: boolean;
-  /** Addresses and prefixes of hosts that are no nodes, but send us tunnelled packets. */
-  readonly externalNodes: readonly string[];
-  /** Which routes to other hosts follow from the store instead of BGP. */
-  readonly programClusterRoutes: ProgramClusterRoutes;
-  readonly tunnels: Omit<TunnelSettings, 'externalNodes'>;
-}
-
-/** What holds until a configuration is told. */
-export const CALCULATION_SETTINGS_DEFAULTS: CalculationSettings = {
-  floatingIps: false,
-  externalNodes: [],
-  programClusterRoutes: 'Disabled',
-  tunnels: TUNNEL_SETTINGS_DEFAULTS,
-};
+import { TunnelCalculation } from './tunnel-calculation.ts';
 
 export class Calculation {
   readonly #node: string;
   readonly #policy: PolicyCalculation;
   readonly #local = new Map<string, LocalEndpoint>();
   readonly #floatingIps = new FloatingIpClaims();
+  readonly #services: Services;
+  /** By address in text, as they were last told. */
+  readonly #placedServices = new Map<string, PlacedService>();
   /** Endpoints as they were last told, and those that may differ from that. */
   readonly #endpoints = new Map<string, DesiredEndpoint>();
   readonly #endpointsMayDiffer = new Set<string>();
@@ -109,6 +100,7 @@ export class Calculation {
     this.#policy = new PolicyCalculation(node);
     this.#clusterRoutes = new ClusterRoutes(node, this.#hosts, this.#routes);
     this.#tunnels = new TunnelCalculation(node, this.#hosts, this.#nodes);
+    this.#services = new Services(node);
     this.#routes.set(formatCidr(hostPrefix(WORKLOAD_GATEWAY)), 'gateway', RANK.device, gatewayRoute());
   }
 
@@ -118,6 +110,7 @@ export class Calculation {
     this.#fixedSetsMayDiffer = true;
     this.#clusterRoutes.setPrograms(settings.programClusterRoutes);
     this.#tunnels.setSettings({ ...settings.tunnels, externalNodes: settings.externalNodes });
+    this.#announcementsMayDiffer = true;
     if (floatingIpsDiffer) for (const id of this.#floatingIps.claimants()) this.#updateFloatingRoutes(id);
   }
 
@@ -142,6 +135,7 @@ export class Calculation {
   /** A container of any host: those elsewhere are members of sets. */
   updateEndpoint(id: string, resource: WorkloadEndpoint | undefined): void {
     this.#policy.updateWorkload(id, resource);
+    this.#services.update(id, resource);
     for (const concerned of this.#floatingIps.update(id, resource)) this.#updateFloatingRoutes(concerned);
     const before = this.#local.get(id);
     const endpoint = resource === undefined ? undefined : localEndpoint(resource, this.#node);
@@ -163,6 +157,8 @@ export class Calculation {
     this.#clusterRoutes.updatePool(name, pool);
     this.#announcementsMayDiffer = true;
     this.#fixedSetsMayDiffer = true;
+    const forServices = [...this.#pools.values()].filter(({ spec }) => spec.allowedUses.includes('LoadBalancer'));
+    this.#services.setPools(forServices.flatMap(({ spec }) => parseCidr(spec.cidr) ?? []));
   }
 
   /** A host of the network, this one too. */
@@ -170,11 +166,11 @@ export class Calculation {
     if (node === undefined) this.#nodes.delete(name);
     else this.#nodes.set(name, node);
     this.#fixedSetsMayDiffer = true;
+    this.#announcementsMayDiffer ||= name === this.#node; // it may be told to announce no services
     this.#tunnels.nodesChanged();
     const changed = this.#hosts.update(name, node);
     if (changed === undefined) return;
     this.#clusterRoutes.hostChanged(changed);
-    this.#announcementsMayDiffer ||= name === this.#node;
   }
 
   /** Our end of a kind of tunnel; undefined once it is wanted no more. */
@@ -239,13 +235,55 @@ export class Calculation {
     this.#clusterRoutes.settle();
     const { changes: policy, workloads } = this.#policy.takeChanges();
     for (const id of workloads) this.#endpointsMayDiffer.add(id);
+    const endpoints = this.#takeEndpoints();
+    const services = this.#takeServices();
     return {
-      endpoints: this.#takeEndpoints(),
+      endpoints,
       policy,
+      services,
       routes: this.#routes.takeChanges(),
       tunnels: this.#tunnels.takeChanges(),
       announcements: this.#takeAnnouncements(),
     };
+  }
+
+  /** The services that an endpoint asks to be part of, and whether this host announces them. */
+  servicesOf(id: string): readonly (ServiceSize & { readonly announced: boolean })[] {
+    return this.#services.of(id).map((size) => {
+      const placed = this.#placedServices.get(formatIp(size.address));
+      return { ...size, announced: placed !== undefined && this.#isAnnounced(placed) };
+    });
+  }
+
+  #takeServices(): Map<string, DesiredService | undefined> {
+    const changes = new Map<string, DesiredService | undefined>();
+    for (const [address, placed] of this.#services.takeChanges()) {
+      if (sameJson(this.#placedServices.get(address), placed)) continue;
+      setOrDelete(this.#placedServices, address, placed);
+      changes.set(address, placed?.service);
+      this.#announcementsMayDiffer = true;
+      this.#setServiceRoute(address, placed);
+    }
+    return changes;
+  }
+
+  /** What the host itself sends to a service is translated on its way out, and must have a way out to begin with. */
+  #setServiceRoute(address: string, placed: PlacedService | undefined): void {
+    const destination = hostPrefix(ip(address));
+    const { deviceName, service } = placed ?? {};
+    const [backend] = service?.backends ?? [];
+    const route: DesiredRoute | undefined =
+      deviceName === undefined || backend === undefined
+        ? undefined
+        : { destination, target: { kind: 'device', deviceName }, provenance: backend.provenance };
+    this.#routes.set(formatCidr(destination), `service ${address}`, RANK.floating, route);
+  }
+
+  /** Where this host has a container of it. */
+  #isAnnounced({ service, deviceName }: PlacedService): boolean {
+    if (deviceName === undefined) return false;
+    if (NO_SERVICES_LABEL in (this.#nodes.get(this.#node)?.metadata.labels ?? {})) return false;
+    return this.#settings.serviceRanges.some((range) => containsIp(range, service.address));
   }
 
   #takeFixedSets(): void {
@@ -349,7 +387,7 @@ export class Calculation {
     return same ? undefined : announcements;
   }
 
-  /** Our blocks, and single addresses that we hold in other hosts' blocks; only what a pool lets out, or an endpoint asks for. */
+  /** Our blocks, and single addresses that we hold in other hosts' blocks; only what a pool lets out, or an endpoint asks for; services. */
   #announcements(): Announcement[] {
     const blocks = [...this.#blocks.values()].flatMap((block) => this.#ownBlock(block) ?? []);
     const ofEndpoints = [...this.#local.values()].flatMap(({ id, addresses, deviceName, provenance }) => {
@@ -367,12 +405,22 @@ export class Calculation {
       .map((pool) => pool.spec.cidr);
     const pools = exported.flatMap((text) => parseCidr(text) ?? []);
     const isExported = (prefix: Cidr) => pools.some((pool) => containsCidr(pool, prefix));
-    return [
+    const allowed = single.filter(({ prefix, isForced }) => isForced || (isExported(prefix) && !inBlock(prefix)));
+    const announcements: Announcement[] = [
       ...blocks.filter(({ prefix }) => isExported(prefix)),
-      ...single
-        .filter(({ prefix, isForced }) => isForced || (isExported(prefix) && !inBlock(prefix)))
-        .map(({ prefix, deviceName, provenance }) => ({ prefix, deviceName, provenance })),
+      ...allowed.map(({ prefix, deviceName, provenance }) => ({ prefix, deviceName, provenance })),
+      ...this.#serviceAnnouncements(),
     ];
+    return [...new Map(announcements.map((each) => [formatCidr(each.prefix), each])).values()];
+  }
+
+  #serviceAnnouncements(): Announcement[] {
+    return [...this.#placedServices.values()].flatMap((placed) => {
+      const { service, deviceName } = placed;
+      const [backend] = service.backends;
+      if (backend === undefined || !this.#isAnnounced(placed)) return [];
+      return [{ prefix: hostPrefix(service.address), deviceName, provenance: backend.provenance }];
+    });
   }
 
   /** Our ends of tunnels: what the host itself sends through them bears these addresses, and is answered to them. */

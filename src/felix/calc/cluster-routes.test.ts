@@ -11,7 +11,8 @@ import { validateResource } from '../../model/validate.ts';
 import { cidr } from '../../net/cidr.ts';
 import { formatIp, ip } from '../../net/ip.ts';
 import type { DesiredRoute } from '../desired/desired.ts';
-import { CALCULATION_SETTINGS_DEFAULTS, Calculation } from './calculation.ts';
+import { Calculation } from './calculation.ts';
+import { CALCULATION_SETTINGS_DEFAULTS } from './calculation-settings.ts';
 import type { ProgramClusterRoutes } from './cluster-routes.ts';
 import { toldInVain, WAYS } from './states.suite.ts';
 

@@ -4,7 +4,8 @@ import type { AnyResource } from '../../model/kinds.ts';
 import { validateResource } from '../../model/validate.ts';
 import { formatIp, ip } from '../../net/ip.ts';
 import type { DesiredTunnel, TunnelKind } from '../desired/tunnels.ts';
-import { CALCULATION_SETTINGS_DEFAULTS, Calculation } from './calculation.ts';
+import { Calculation } from './calculation.ts';
+import { CALCULATION_SETTINGS_DEFAULTS } from './calculation-settings.ts';
 import { vxlanMacOf } from './hosts.ts';
 
 function node(name: string, spec: object): Extract<AnyResource, { kind: 'Node' }> {

@@ -61,6 +61,7 @@ function desire(endpoints: DesiredEndpoint[], routes: DesiredRoute[]): DesiredCh
     ),
     policy: { sets: new Map(), policies: new Map(), profiles: new Map(), hostEndpoints: new Map() },
     tunnels: new Map(),
+    services: new Map(),
     announcements: undefined,
   };
 }

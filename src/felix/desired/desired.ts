@@ -70,6 +70,22 @@ export interface PeerRoute {
   readonly origin: string;
 }
 
+/** An address that stands for several containers, to which connections to it go in turn. */
+export interface DesiredService {
+  readonly address: Ip;
+  /**
+   * Of this host's containers, at least one; where it has none, of other hosts': then it is for what containers of this host
+   * send, so that their policy sees whom they speak with. All else goes on to a host that has some.
+   */
+  readonly backends: readonly ServiceBackend[];
+  readonly isHere: boolean;
+}
+
+export interface ServiceBackend {
+  readonly address: Ip;
+  readonly provenance: Provenance;
+}
+
 /** What has changed since the last asking; undefined in a map means that it shall be there no more. */
 export interface DesiredChanges {
   readonly endpoints: ReadonlyMap<string, DesiredEndpoint | undefined>;
@@ -78,6 +94,8 @@ export interface DesiredChanges {
   /** A kind that was never told of is left as it is. */
   readonly tunnels: ReadonlyMap<TunnelKind, DesiredTunnel | undefined>;
   readonly policy: PolicyChanges;
+  /** By address in text. */
+  readonly services: ReadonlyMap<string, DesiredService | undefined>;
   /** All announcements, when any of them changed. */
   readonly announcements: readonly Announcement[] | undefined;
 }

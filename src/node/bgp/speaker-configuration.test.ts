@@ -254,7 +254,6 @@ describe('a BGPPeer', () => {
 
   it('has annotations for all else, each checked', () => {
     const annotations = {
-      'muslin.io/source': 'tor.yaml:3',
       'muslin.io/bfd': '100ms*5 multihop',
       'muslin.io/hold-time': '30s',
       'muslin.io/add-path-send': '4',

@@ -22,7 +22,14 @@ const IPTABLES: BackendChoice = { ...NFTABLES, kind: 'iptables', variant: 'nft' 
 function changesOf(...endpoints: readonly DesiredEndpoint[]): DesiredChanges {
   const policy = { sets: new Map(), policies: new Map(), profiles: new Map(), hostEndpoints: new Map() };
   const byId = new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
-  return { endpoints: byId, routes: new Map(), tunnels: new Map(), policy, announcements: undefined };
+  return {
+    endpoints: byId,
+    routes: new Map(),
+    tunnels: new Map(),
+    policy,
+    services: new Map(),
+    announcements: undefined,
+  };
 }
 
 function endpoint(name: string, address: string, profiles: readonly string[] = []): DesiredEndpoint {

@@ -133,10 +133,11 @@ export class PacketFilter {
   }
 
   update(changes: DesiredChanges): void {
-    const { endpoints, policy } = changes;
+    const { endpoints, policy, services } = changes;
     const { sets, policies, profiles, hostEndpoints } = policy;
-    if ([endpoints, sets, policies, profiles, hostEndpoints].every(({ size }) => size === 0)) return;
+    if ([endpoints, services, sets, policies, profiles, hostEndpoints].every(({ size }) => size === 0)) return;
     this.#builder.updatePolicy(policy);
+    this.#builder.updateServices(services);
     for (const [id, each] of policies) setOrDelete(this.#policies, id, each);
     if (endpoints.size > 0) this.#builder.updateEndpoints(endpoints);
     this.#dirty = true;

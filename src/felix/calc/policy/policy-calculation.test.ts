@@ -7,7 +7,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { seededRandom } from '../../../lib/prng.ts';
-import { CALCULATION_SETTINGS_DEFAULTS, Calculation } from '../calculation.ts';
+import { Calculation } from '../calculation.ts';
+import { CALCULATION_SETTINGS_DEFAULTS } from '../calculation-settings.ts';
 import type { Step } from '../states.suite.ts';
 import { toldInVain, WAYS } from '../states.suite.ts';
 import type { Fact } from './policy-states.suite.ts';

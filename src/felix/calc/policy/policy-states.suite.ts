@@ -13,7 +13,7 @@ import { parseSelector } from '../../../model/selector-parser.ts';
 import { validateResource } from '../../../model/validate.ts';
 import { formatCidr } from '../../../net/cidr.ts';
 import { formatIp } from '../../../net/ip.ts';
-import type { DesiredEndpoint } from '../../desired/desired.ts';
+import type { DesiredEndpoint, DesiredService } from '../../desired/desired.ts';
 import type {
   DesiredHostEndpoint,
   DesiredPolicy,
@@ -24,8 +24,9 @@ import type {
   RuleEnd,
   SetChange,
 } from '../../desired/policy.ts';
-import type { Calculation, CalculationSettings } from '../calculation.ts';
-import { CALCULATION_SETTINGS_DEFAULTS } from '../calculation.ts';
+import type { Calculation } from '../calculation.ts';
+import type { CalculationSettings } from '../calculation-settings.ts';
+import { CALCULATION_SETTINGS_DEFAULTS } from '../calculation-settings.ts';
 import { setIdOf } from '../labels/set-index.ts';
 import { endpointId } from '../local-endpoints.ts';
 
@@ -66,16 +67,18 @@ export class Collected {
   readonly #profiles = new Map<string, DesiredProfile>();
   readonly #hosts = new Map<string, DesiredHostEndpoint>();
   readonly #endpoints = new Map<string, DesiredEndpoint>();
+  readonly #services = new Map<string, DesiredService>();
   readonly #routes = new Map<string, string>();
   #announced: string[] = [];
 
   take(calculation: Calculation): void {
-    const { policy, endpoints, routes, announcements } = calculation.takeChanges();
+    const { policy, endpoints, services, routes, announcements } = calculation.takeChanges();
     for (const [id, change] of policy.sets) this.#takeSet(id, change);
     takeAll(this.#policies, policy.policies);
     takeAll(this.#profiles, policy.profiles);
     takeAll(this.#hosts, policy.hostEndpoints);
     takeAll(this.#endpoints, endpoints);
+    takeAll(this.#services, services);
     for (const [key, route] of routes) {
       if (route?.target.kind === 'device') this.#routes.set(key, route.target.deviceName);
       else this.#routes.delete(key);
@@ -97,6 +100,7 @@ export class Collected {
         ...appliedLines(`host ${host.name}`, host.policy),
       ]),
       ...[...this.#endpoints.values()].flatMap(endpointLines),
+      ...[...this.#services.values()].map(serviceLine),
       ...[...this.#routes].filter(([, device]) => device !== 'lo').map(([key, device]) => `route ${key} ${device}`),
       ...this.#announced.map((prefix) => `announce ${prefix}`),
     ].sort();
@@ -230,6 +234,11 @@ function appliedLines(title: string, { tiers, profiles }: EndpointPolicy): strin
 
 function hostLine({ name, deviceName, expectedAddresses }: DesiredHostEndpoint): string {
   return `host ${name}: ${[deviceName ?? '-', ...expectedAddresses.map(formatIp)].join(' ')}`;
+}
+
+function serviceLine({ address, backends, isHere }: DesiredService): string {
+  const to = backends.map((backend) => formatIp(backend.address)).join(' ');
+  return `service ${formatIp(address)} ${isHere ? 'here' : 'elsewhere'}: ${to}`;
 }
 
 function endpointLines({ id, policy, floatingIps, allowedSources }: DesiredEndpoint): string[] {

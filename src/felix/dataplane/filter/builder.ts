@@ -15,7 +15,8 @@
  * them to a backend.
  */
 import { assert } from '../../../lib/assert.ts';
-import type { DesiredEndpoint } from '../../desired/desired.ts';
+import { setOrDelete } from '../../../lib/set-or-delete.ts';
+import type { DesiredEndpoint, DesiredService } from '../../desired/desired.ts';
 import type { FilterSettings } from '../../desired/filter-settings.ts';
 import type {
   DesiredHostEndpoint,
@@ -92,6 +93,8 @@ export class FilterBuilder {
   /** By device, the few containers that have floating addresses, and those that have prefixes to send from. */
   readonly #floating = new Map<string, DesiredEndpoint>();
   readonly #allowing = new Map<string, DesiredEndpoint>();
+  /** By address in text. */
+  readonly #services = new Map<string, DesiredService>();
 
   constructor(dialect: Dialect, settings: FilterSettings) {
     this.#dialect = dialect;
@@ -143,6 +146,11 @@ export class FilterBuilder {
     for (const [id, endpoint] of changes) {
       for (const deviceName of this.#claims.update(id, endpoint)) this.#dirty.add(`device ${deviceName}`);
     }
+  }
+
+  updateServices(changes: ReadonlyMap<string, DesiredService | undefined>): void {
+    for (const [address, service] of changes) setOrDelete(this.#services, address, service);
+    if (changes.size > 0) this.#dirty.add('nat');
   }
 
   updatePolicy({ sets, policies, profiles, hostEndpoints }: PolicyChanges): void {
@@ -210,7 +218,10 @@ export class FilterBuilder {
   #make(unit: Unit): void {
     if (unit === 'static') this.#chains.replaceOwned(unit, staticChains(this.#settings, this.#sets));
     else if (unit === 'nat') {
-      this.#chains.replaceOwned(unit, natChains(this.#settings, inOrder(this.#floating), this.#sets));
+      this.#chains.replaceOwned(
+        unit,
+        natChains(this.#settings, inOrder(this.#floating), this.#services.values(), this.#sets),
+      );
     } else if (unit === 'allowed sources') {
       this.#chains.replaceOwned(unit, [allowedSourcesChain(this.#settings, inOrder(this.#allowing))]);
     } else if (unit === 'host endpoints') this.#makeHostEndpoints(unit);

@@ -59,6 +59,11 @@ export function toWorkloadChainName(deviceName: string): string {
   return `cali-tw-${deviceName}`;
 }
 
+/** Of the service with this address: "cali-svc-203.0.113.10". */
+export function serviceChainName(address: string): string {
+  return chainName('cali-svc-', address);
+}
+
 /** The device of a container's own chain; undefined for any other. */
 export function deviceOfChain(name: string): string | undefined {
   return /^cali-[ft]w-(.+)$/.exec(name)?.[1];

@@ -107,6 +107,8 @@ describe('a match is true of', () => {
     ['devices that begin so', device({ name: 'cali', prefix: true, direction: 'out' }), {}, true],
     ['all others, turned around', device({ name: 'eth0', is: false }), {}, true],
     ['its family', { kind: 'family', family: 6 }, IPV6, true],
+    ['whoever does not say whose turn it is', { kind: 'turn', oneIn: 3 }, {}, true],
+    ['none whose turn comes later', { kind: 'turn', oneIn: 3 }, { turn: 1 }, false],
     ['no other family', { kind: 'family', family: 6 }, {}, false],
     ['its protocol', { kind: 'protocol', protocol: 6, is: true }, {}, true],
     ['other protocols, turned around', { kind: 'protocol', protocol: 6, is: false }, UDP, true],

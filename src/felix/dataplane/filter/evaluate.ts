@@ -28,6 +28,8 @@ export interface Packet {
   readonly icmpCode?: number;
   /** "new" where it is not said. */
   readonly state?: ConntrackState;
+  /** How many of the rules that take turns pass it on before one keeps it; none where it is not said. */
+  readonly turn?: number;
   /** The device that it comes in by; undefined: the host itself sends it. */
   readonly inDevice: string | undefined;
   /** The device that it goes out by, as far as its first destination goes; undefined: it is for the host itself. */
@@ -120,7 +122,17 @@ class Walk {
   constructor(context: Context, packet: Packet) {
     this.#context = context;
     this.#first = packet;
-    const { protocol, source, destination, sourcePort, destinationPort, icmpType, icmpCode, state = 'new' } = packet;
+    const {
+      protocol,
+      source,
+      destination,
+      sourcePort,
+      destinationPort,
+      icmpType,
+      icmpCode,
+      state = 'new',
+      turn = 0,
+    } = packet;
     this.#state = {
       family: source.family,
       protocol,
@@ -132,6 +144,7 @@ class Walk {
       icmpCode,
       conntrack: state,
       mark: 0,
+      turnsLeft: turn,
       translated: false,
       inDevice: undefined,
       outDevice: undefined,

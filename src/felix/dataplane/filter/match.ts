@@ -3,7 +3,8 @@
  *
  * Where the kernel cannot ask, neither can this: ports are of a protocol, a type of ICMP is of a family, and a match on a
  * packet of another one is false, turned around or not, as `tcp dport != 80` is false for UDP in both backends. A device
- * that a hook does not know has no name. Limits are taken as not used up, since one packet alone is looked at.
+ * that a hook does not know has no name. Limits are taken as not used up, since one packet alone is looked at; whose turn it
+ * is, whoever asks about the packet says, so that all that may become of it can be asked.
  * Of a set, addresses are looked up by their text, and the only prefix that can hold an address by halving, since no member
  * lies inside of another. `SetReader` remembers a set's prefixes in order, and so holds as long as the program does not change.
  */
@@ -36,6 +37,8 @@ export interface PacketState {
   readonly icmpCode: number | undefined;
   conntrack: ConntrackState;
   mark: number;
+  /** How many rules that take turns pass it on before one keeps it. */
+  turnsLeft: number;
   /** Whether its destination was translated. */
   translated: boolean;
   /** Undefined where the hook does not know it. */
@@ -87,6 +90,9 @@ export function matchHolds(match: Match, packet: PacketState, sets: SetReader, w
     case 'forged':
       // Every device has fe80::/64 on it, so a link-local source is never another device's.
       return !isLinkLocal(packet.source) && world.deviceOf(packet.source) !== packet.inDevice;
+    case 'turn':
+      packet.turnsLeft -= 1;
+      return packet.turnsLeft < 0;
     case 'limit':
       return true;
   }

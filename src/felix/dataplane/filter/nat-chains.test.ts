@@ -18,13 +18,13 @@ function setsWith(parts: Readonly<Record<4 | 6, readonly SetPart[]>>): SetLookup
 }
 
 function chainLines(name: string, settings: FilterSettings, endpoints: readonly DesiredEndpoint[], sets: SetLookup) {
-  const chain = natChains(settings, endpoints, sets).find((each) => each.name === name);
+  const chain = natChains(settings, endpoints, [], sets).find((each) => each.name === name);
   return chain === undefined ? [] : chainText(chain);
 }
 
 test('hooks', () => {
   assert.deepEqual(
-    natChains(DEFAULTS, [], WHOLE).map(({ table, name, hook, rules }) => [`${table} ${name}`, hook, rules.length]),
+    natChains(DEFAULTS, [], [], WHOLE).map(({ table, name, hook, rules }) => [`${table} ${name}`, hook, rules.length]),
     [
       ['nat cali-PREROUTING', 'PREROUTING', 1],
       ['nat cali-OUTPUT', 'OUTPUT', 1],

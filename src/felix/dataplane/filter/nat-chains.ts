@@ -1,7 +1,7 @@
 /**
  * Translation of addresses: floating addresses inwards and outwards, and containers that leave with their host's address.
  *
- *   PREROUTING, OUTPUT   cali-fip-dnat      floating address → container
+ *   PREROUTING, OUTPUT   cali-fip-dnat      floating address → container, service → one of its containers
  *   POSTROUTING          cali-fip-snat      container → floating address: where it meets itself, and, if asked, to the world
  *                        cali-nat-outgoing  container of a masquerading pool → host's address, unless it speaks to a pool
  *                        tunnel devices     host's other addresses → the tunnel's
@@ -14,13 +14,14 @@ import { hostPrefix } from '../../../net/cidr.ts';
 import type { Family, Ip } from '../../../net/ip.ts';
 import { compareIp, sameIp } from '../../../net/ip.ts';
 import { IP_PROTOCOL } from '../../../net/packet-head.ts';
-import type { DesiredEndpoint } from '../../desired/desired.ts';
+import type { DesiredEndpoint, DesiredService } from '../../desired/desired.ts';
 import type { FilterSettings } from '../../desired/filter-settings.ts';
 import type { FloatingIp, PortRange } from '../../desired/policy.ts';
 import { ALL_HOSTS, ALL_POOLS, MASQUERADED_POOLS } from '../../desired/policy.ts';
 import type { Provenance } from '../../desired/provenance.ts';
 import type { Action, Chain, End, Match, Rule } from './program.ts';
 import { device, hookedChain, innerChain, inSet, jump, notInSet, protocol, rule } from './rules.ts';
+import { serviceChains, serviceHairpins, serviceJumps } from './service-chains.ts';
 import type { SetLookup } from './set-parts.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
@@ -29,7 +30,14 @@ const PORT_MAX = 65_535;
 /** Ports below are for the root of a host to listen at; Linux gives none of them to others. */
 const UNPRIVILEGED_PORT_MIN = 1024;
 
-export function natChains(settings: FilterSettings, endpoints: readonly DesiredEndpoint[], sets: SetLookup): Chain[] {
+/** `services` in any order. */
+export function natChains(
+  settings: FilterSettings,
+  endpoints: readonly DesiredEndpoint[],
+  services: Iterable<DesiredService>,
+  sets: SetLookup,
+): Chain[] {
+  const sorted = [...services].sort((a, b) => compareIp(a.address, b.address));
   const floating = settings.floatingIps ? floatingOf(endpoints) : [];
   return [
     hookedChain('nat', 'cali-PREROUTING', 'PREROUTING', [rule([], jump('cali-fip-dnat'), 'Floating addresses')]),
@@ -39,8 +47,9 @@ export function natChains(settings: FilterSettings, endpoints: readonly DesiredE
       rule([], jump('cali-nat-outgoing'), 'Out of the pools'),
       ...tunnelRules(settings),
     ]),
-    innerChain('nat', 'cali-fip-dnat', floating.map(inwards)),
-    innerChain('nat', 'cali-fip-snat', outwards(floating, sets)),
+    innerChain('nat', 'cali-fip-dnat', [...floating.map(inwards), ...serviceJumps(sorted)]),
+    innerChain('nat', 'cali-fip-snat', [...serviceHairpins(sorted), ...outwards(floating, sets)]),
+    ...serviceChains(sorted),
     innerChain('nat', 'cali-nat-outgoing', outgoingRules(settings, sets)),
   ];
 }

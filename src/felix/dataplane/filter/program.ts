@@ -77,6 +77,8 @@ export type Match =
   | { readonly kind: 'local'; readonly end: End; readonly onOutDevice: boolean; readonly is: boolean }
   /** An answer to the source would not leave by the device that the packet came in by. */
   | { readonly kind: 'forged' }
+  /** Every `oneIn`-th packet that asks, in turn. */
+  | { readonly kind: 'turn'; readonly oneIn: number }
   | {
       readonly kind: 'limit';
       readonly count: number;

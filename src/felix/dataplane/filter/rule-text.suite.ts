@@ -53,6 +53,8 @@ function positiveText(match: Match): string {
     case 'dnat':
     case 'forged':
       return match.kind;
+    case 'turn':
+      return `one in ${match.oneIn}`;
     case 'limit':
       return `limit ${match.count}/${match.per} burst ${match.burst}`;
     default:

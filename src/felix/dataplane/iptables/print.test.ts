@@ -53,6 +53,7 @@ const matches: readonly [readonly Match[], string][] = [
   [[{ kind: 'family', family: 4 }], ' | -'],
   [[{ kind: 'family', family: 6 }], '- | '],
   [[protocol(4)], '-p 4'],
+  [[{ kind: 'turn', oneIn: 3 }], '-m statistic --mode nth --every 3 --packet 0'],
   [[protocol(6, false)], '! -p 6'],
   [[protocol(6), protocol(17, false)], '-p 6'],
   [[protocol(6), protocol(6, false)], '-'],

@@ -245,6 +245,8 @@ function printModule(match: Exclude<Match, { kind: 'device' | 'family' | 'protoc
     }
     case 'forged':
       return '-m rpfilter --validmark --invert';
+    case 'turn':
+      return `-m statistic --mode nth --every ${match.oneIn} --packet 0`;
     case 'limit':
       return `-m limit --limit ${match.count}/${match.per} --limit-burst ${match.burst}`;
     default:

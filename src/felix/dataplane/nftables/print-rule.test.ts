@@ -21,6 +21,7 @@ const MATCHES: readonly [Match, string][] = [
   [{ kind: 'device', direction: 'out', name: '0eth:1', prefix: false, is: false }, 'oifname != "0eth:1"'],
   [family(6), 'meta nfproto ipv6'],
   [protocol(132), 'meta l4proto 132'],
+  [{ kind: 'turn', oneIn: 3 }, 'numgen inc mod 3 0'],
   [{ kind: 'protocol', protocol: 1, is: false }, 'meta l4proto != 1'],
   [{ kind: 'nets', end: 'source', family: 4, prefixes: prefixes('10.0.0.1/32'), is: true }, 'ip saddr 10.0.0.1'],
   [

@@ -110,6 +110,8 @@ function printMatch(match: Match): string {
       return `fib ${match.end === 'source' ? 'saddr' : 'daddr'}${match.onOutDevice ? ' . oif' : ''} type ${not(match)}local`;
     case 'forged':
       return 'fib saddr . mark . iif oif missing';
+    case 'turn':
+      return `numgen inc mod ${match.oneIn} 0`;
     case 'limit':
       return `limit rate ${match.count}/${match.per} burst ${match.burst} packets`;
     default:
