@@ -109,6 +109,14 @@ const SENT: readonly Sent[] = [
   },
   { words: ['--ip', '10.1.0.7'], configuration: { runtimeConfig: { ips: ['10.1.0.7'] } } },
   {
+    words: ['--service', '203.0.113.10', '--service', '203.0.113.11'],
+    configuration: {
+      runtimeConfig: {
+        'io.kubernetes.cri.pod-annotations': { 'muslin.io/service-addresses': '["203.0.113.10","203.0.113.11"]' },
+      },
+    },
+  },
+  {
     words: ['--ip', 'fd00::7', '--ip', '10.1.0.7', '--mac', '02:00:00:00:00:07'],
     configuration: {
       ipam: { ...PLAIN_IPAM, assign_ipv6: 'true' },
@@ -194,6 +202,8 @@ const MISTAKES: readonly [words: readonly string[], exitCode: number, message: R
   [[...WEB_AT, '--label', 'a=b', '--label', 'a=c'], usage, /^--label: "a" is there twice; write it once$/],
   [[...WEB_AT, '--ip', '10.1.0'], usage, /^--ip: "10.1.0" is not an IP address; "10.1.0.7"/],
   [[...WEB_AT, '--ip', '10.1.0.7', '--ip', '10.1.0.8'], usage, /^--ip: 10.1.0.7 and 10.1.0.8 are both IPv4/],
+  [[...WEB_AT, '--service', 'web'], usage, /^--service: "web" is not an IP address/],
+  [[...WEB_AT, '--service', 'fd00::7'], usage, /^--service: fd00::7 leads nowhere, .*; write --ipv6 as well$/],
   [[...WEB_AT, '--mac', 'ff:ff:ff:ff:ff:ff'], usage, /^--mac: "ff:ff:ff:ff:ff:ff" is not a unicast MAC/],
   [[...WEB_AT, '--mtu', '12'], usage, /^--mtu: 12 is not a number from 1280 to 65535$/],
   [[...WEB_AT, '--mtu', 'large'], usage, /^--mtu: "large" is not a number from 1280/],

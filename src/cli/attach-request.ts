@@ -7,6 +7,7 @@
  * is CNI's convention for them.
  */
 import type { RequestFrame } from '../cni/frame.ts';
+import { POD_ANNOTATIONS, SERVICE_ADDRESSES } from '../cni/pod-annotations.ts';
 import { parseRequest } from '../cni/request.ts';
 import { labelNameProblem, labelValueProblem } from '../model/metadata.ts';
 import { parseCidr } from '../net/cidr.ts';
@@ -31,6 +32,7 @@ export interface AttachRequestOptions extends AttachmentOptions {
   /** As typed: key=value. */
   readonly label: readonly string[];
   readonly ip: readonly string[];
+  readonly service: readonly string[];
   readonly pool: readonly string[];
   readonly mac?: string;
   readonly mtu?: string;
@@ -55,6 +57,7 @@ const PLACES: readonly [RegExp, string][] = [
   [/^name: /, '--network: '],
   [/^runtimeConfig\.ips: /, '--ip: '],
   [/^runtimeConfig\.mac: /, '--mac: '],
+  [/^annotation muslin\.io\/service-addresses: /, '--service: '],
   [/^mtu: /, '--mtu: '],
   [/^ipam\.ipv[46]_pools\[\d+\]: /, '--pool: '],
   [/^ipam\.ipv[46]_pools: /, '--pool: '],
@@ -62,7 +65,7 @@ const PLACES: readonly [RegExp, string][] = [
 
 /** `netns` is the path of the container's namespace. Throws CommandError. */
 export function addCall(options: AttachRequestOptions, netns: string): CniCall {
-  const { name, namespace, ip, mac, mtu, tap } = options;
+  const { name, namespace, mtu, tap } = options;
   checkName(name);
   if (!NAMESPACE.test(namespace))
     throw wrong(`--namespace: "${namespace}" is no namespace; lower-case letters, digits and "-", at most 63`);
@@ -80,12 +83,25 @@ export function addCall(options: AttachRequestOptions, netns: string): CniCall {
       },
       ...(tap === true && { tap }),
       ...(mtu !== undefined && { mtu: /^\d+$/.test(mtu) ? Number(mtu) : mtu }),
-      ...((ip.length > 0 || mac !== undefined) && { runtimeConfig: { ...(ip.length > 0 && { ips: ip }), mac } }),
+      ...runtimeOf(options),
       ...(labels.length > 0 && { args: { cni: { labels } } }),
     },
   };
   checkCall(call);
   return call;
+}
+
+/** What CNI hands on in runtimeConfig, where there is any. */
+function runtimeOf({ ip, mac, service }: AttachRequestOptions) {
+  if (ip.length === 0 && mac === undefined && service.length === 0) return {};
+  const annotations = { [SERVICE_ADDRESSES]: JSON.stringify(service) };
+  return {
+    runtimeConfig: {
+      ...(ip.length > 0 && { ips: ip }),
+      mac,
+      ...(service.length > 0 && { [POD_ANNOTATIONS]: annotations }),
+    },
+  };
 }
 
 /** Throws CommandError. */
@@ -131,7 +147,7 @@ function checkCall({ environment, configuration }: CniCall): void {
   if (result.ok) return;
   const { message } = result.error;
   const [pattern, option] = PLACES.find(([place]) => place.test(message)) ?? [/^/, ''];
-  throw wrong(message.replace(pattern, option));
+  throw wrong(message.replace(pattern, option).replace(/set ipam\.assign_ipv6 to "true"$/, 'write --ipv6 as well'));
 }
 
 function labelOf(

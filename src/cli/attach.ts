@@ -59,6 +59,7 @@ export function attachCommand(): Command {
     )
     .addOption(repeated('--label <key=value>', 'a label that policies choose it by; as often as needed'))
     .addOption(repeated('--ip <address>', 'the address that it gets, one a family; without, any free one'))
+    .addOption(repeated('--service <address>', 'an address that it answers together with others; as often as needed'))
     .addOption(repeated('--pool <pool>', 'an IPPool to take addresses from, by name or CIDR; as often as needed'))
     .option('--ipv6', 'an IPv6 address as well')
     .option('--no-ipv4', 'no IPv4 address')

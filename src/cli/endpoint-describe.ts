@@ -7,7 +7,7 @@
 import { Command } from 'commander';
 import { wallClockNow } from '../lib/clock.ts';
 import { type Column, renderTable } from '../lib/table.ts';
-import type { EndpointView, RuleView } from '../node/control-api.ts';
+import type { EndpointView, RuleView, ServiceView } from '../node/control-api.ts';
 import { endpointView } from '../node/control-client.ts';
 import { askAgent, socketOption } from './agent-question.ts';
 import { counted } from './bgp-view.ts';
@@ -37,7 +37,7 @@ export function endpointDescribeCommand(): Command {
 }
 
 function endpointText(view: EndpointView): string {
-  const { name, workload, device, addresses, floatingIps, profiles, staged } = view;
+  const { name, workload, device, addresses, floatingIps, services, profiles, staged } = view;
   const lines: readonly (readonly [string, string])[] = [
     ['workload', workload],
     ['endpoint', name],
@@ -47,6 +47,7 @@ function endpointText(view: EndpointView): string {
     ...floatingIps.map(({ external, internal, outgoing }) => {
       return ['floating', `${external} leads to ${internal}${outgoing ? ', and is what it speaks with' : ''}`] as const;
     }),
+    ...services.map((service) => ['service', serviceText(service)] as const),
     ['profiles', profiles.join(', ') || 'none'],
     ...staged.map((policy) => ['staged', `${policy} would choose it; it is not enforced`] as const),
   ];
@@ -59,6 +60,18 @@ function endpointText(view: EndpointView): string {
     rulesText(view.egress),
     shared ? '\n* shared: packets of all containers of this host that the rule is for\n' : '',
   ].join('');
+}
+
+const SERVICE_STATES: Readonly<Record<ServiceView['state'], string>> = {
+  announced: 'announced',
+  'in no pool': 'of no effect: no IPPool with allowedUses [LoadBalancer] has it',
+  'in no range': 'not announced: serviceLoadBalancerIPs of BGPConfiguration default has no range with it',
+  'excluded node': 'not announced: this node is labelled to be excluded from load balancers',
+};
+
+function serviceText({ address, here, everywhere, state }: ServiceView): string {
+  const count = counted(everywhere, 'container');
+  return `${address} for ${count}, ${here} of them on this host; ${SERVICE_STATES[state]}`;
 }
 
 /** Protections are the same for every container: only those are shown that have done something. */

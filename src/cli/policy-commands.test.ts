@@ -63,6 +63,10 @@ const DB: EndpointView = {
   },
   ...{ inForce: true, pending: '', policies: 1, since: '2020-01-01T00:00:00.000Z', profiles: ['kns.shop'] },
   floatingIps: [{ external: '192.0.2.1', internal: '10.0.0.1', outgoing: true }],
+  services: [
+    { address: '203.0.113.10', here: 2, everywhere: 5, state: 'announced' },
+    { address: '203.0.113.11', here: 1, everywhere: 1, state: 'in no range' },
+  ],
   staged: ['StagedNetworkPolicy shop/tried'],
   ingress: [
     rule({ ...DB_RULE, index: 0 }, 7, { action: 'allow', shared: true, file: 'shop.yaml:8' }),
@@ -235,7 +239,7 @@ const ROWS: readonly Row[] = [
   {
     words: ['endpoint', 'describe', 'shop/db1'],
     stdout:
-      /^workload +shop\/db1\nendpoint +shop\/host--a-cni-1-eth0\ndevice +cali1\naddresses +10.0.0.1, fd00::1\nin force +yes, for \d+d\d+h as it is \(since 2020.*\)\nfloating +192.0.2.1 leads to 10.0.0.1, and is what it speaks with\nprofiles +kns.shop\nstaged +StagedNetworkPolicy shop\/tried would choose it; it is not enforced\n\nIngress.*\(chain cali-tw-cali1\):\nTIER +OWNER +RULE +ACTION +PACKETS +FILE\ndefault +NetworkPolicy shop\/db +0 +allow +7\* +shop.yaml:8\ndefault +NetworkPolicy shop\/db +1 +deny +\? +shop.yaml:12\n\nEgress.*\(chain cali-fw-cali1\):\nTIER.*\n- +protection: IPIP +- +deny +2 +-\ndefault +end of tier default +- +deny +0 +-\nand 1 protection that denied nothing.*\n\n\* shared: .*\n$/,
+      /^workload +shop\/db1\nendpoint +shop\/host--a-cni-1-eth0\ndevice +cali1\naddresses +10.0.0.1, fd00::1\nin force +yes, for \d+d\d+h as it is \(since 2020.*\)\nfloating +192.0.2.1 leads to 10.0.0.1, and is what it speaks with\nservice +203.0.113.10 for 5 containers, 2 of them on this host; announced\nservice +203.0.113.11 for 1 container, 1 of them on this host; not announced: serviceLoadBalancerIPs .*\nprofiles +kns.shop\nstaged +StagedNetworkPolicy shop\/tried would choose it; it is not enforced\n\nIngress.*\(chain cali-tw-cali1\):\nTIER +OWNER +RULE +ACTION +PACKETS +FILE\ndefault +NetworkPolicy shop\/db +0 +allow +7\* +shop.yaml:8\ndefault +NetworkPolicy shop\/db +1 +deny +\? +shop.yaml:12\n\nEgress.*\(chain cali-fw-cali1\):\nTIER.*\n- +protection: IPIP +- +deny +2 +-\ndefault +end of tier default +- +deny +0 +-\nand 1 protection that denied nothing.*\n\n\* shared: .*\n$/,
   },
   {
     words: ['endpoint', 'describe', 'shop/db2'],

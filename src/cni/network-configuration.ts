@@ -48,6 +48,8 @@ export interface NetworkConfiguration {
   readonly annotations: Readonly<Record<string, string>>;
   /** Outside addresses that lead to the container. */
   readonly floatingAddresses: readonly Ip[];
+  /** Also among the annotations. */
+  readonly serviceAddresses: readonly Ip[];
   /** What it may send from besides its own addresses. */
   readonly allowedSources: readonly Cidr[];
   /** For the result, as it came; undefined where the configuration has none. */
@@ -107,6 +109,7 @@ export function readNetworkConfiguration(document: JsonObject, report: Report): 
     },
     annotations: pod.passedOn,
     floatingAddresses: pod.floatingAddresses,
+    serviceAddresses: pod.serviceAddresses,
     allowedSources: pod.allowedSources,
     dns: readDns(document, report),
   };

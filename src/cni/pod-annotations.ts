@@ -7,6 +7,7 @@
  *   cni.projectcalico.org/floatingIPs             '["203.0.113.7"]'
  *   cni.projectcalico.org/allowedSourcePrefixes   '["10.9.0.0/16"]'
  *   cni.muslin.io/labels                          '{"app": "web"}'
+ *   muslin.io/service-addresses                   '["203.0.113.10"]'
  *
  * They come with the call (containerd's capability io.kubernetes.cri.pod-annotations), so no API server is asked. Whatever
  * else a pod is annotated with is none of our business, but for the few that go on to the WorkloadEndpoint unread.
@@ -14,6 +15,7 @@
 import { isJsonObject } from '../lib/json.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
+import { formatIp } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import { CNI_ERROR } from './cni-error.ts';
 import type { JsonObject, Labels, Report } from './fields.ts';
@@ -30,6 +32,8 @@ export interface PodAnnotations {
   readonly pools: { readonly [family in Family]: readonly string[] };
   readonly mac: Mac | undefined;
   readonly floatingAddresses: readonly Ip[];
+  /** What they answer together with others; goes on as it is, too. */
+  readonly serviceAddresses: readonly Ip[];
   readonly allowedSources: readonly Cidr[];
   readonly labels: Labels;
   /** What goes on to the WorkloadEndpoint as it is. */
@@ -38,8 +42,11 @@ export interface PodAnnotations {
 
 const CALICO = 'cni.projectcalico.org/';
 const LABELS = 'cni.muslin.io/labels';
+export const SERVICE_ADDRESSES = 'muslin.io/service-addresses';
 /** How a floating address behaves; the calculation reads them from the WorkloadEndpoint. */
 const PASSED_ON: readonly string[] = ['muslin.io/floating-ip-outgoing', 'muslin.io/floating-ip-announce'];
+/** More would not be looked at (felix/calc/policy/services.ts). */
+const SERVICE_ADDRESSES_MAX = 16;
 
 /** Reads runtimeConfig's annotations, `value`; nothing at all asks for nothing. */
 export function readPodAnnotations(value: unknown, report: Report): PodAnnotations {
@@ -49,6 +56,8 @@ export function readPodAnnotations(value: unknown, report: Report): PodAnnotatio
   const list = (name: string, what: string): readonly unknown[] => {
     return readList(readJson(annotations, `${CALICO}${name}`, report), place(name), what, report);
   };
+  const serviceAddresses = readServices(annotations, report);
+  const passedOn = PASSED_ON.flatMap((name) => pairOf(name, annotations[name]));
   return {
     addresses: readAddresses(list('ipAddrs', 'addresses'), place('ipAddrs'), code, report),
     pools: {
@@ -57,10 +66,28 @@ export function readPodAnnotations(value: unknown, report: Report): PodAnnotatio
     },
     mac: readMac(annotations[`${CALICO}hwAddr`], place('hwAddr'), code, report),
     floatingAddresses: readIps(list('floatingIPs', 'addresses'), place('floatingIPs'), code, report),
+    serviceAddresses,
     allowedSources: readPrefixes(list('allowedSourcePrefixes', 'prefixes'), place('allowedSourcePrefixes'), report),
     labels: readLabels(readJson(annotations, LABELS, report), `annotation ${LABELS}`, report),
-    passedOn: Object.fromEntries(PASSED_ON.flatMap((name) => pairOf(name, annotations[name]))),
+    passedOn: Object.fromEntries([
+      ...passedOn,
+      ...(serviceAddresses.length === 0 ? [] : pairOf(SERVICE_ADDRESSES, jsonOf(serviceAddresses))),
+    ]),
   };
+}
+
+function readServices(annotations: Texts, report: Report): readonly Ip[] {
+  const place = `annotation ${SERVICE_ADDRESSES}`;
+  const code = CNI_ERROR.invalidConfiguration;
+  const list = readList(readJson(annotations, SERVICE_ADDRESSES, report), place, 'addresses', report);
+  if (list.length > SERVICE_ADDRESSES_MAX) {
+    report(code, `${place}: ${list.length} addresses are too many; at most ${SERVICE_ADDRESSES_MAX}`);
+  }
+  return readIps(list, place, code, report);
+}
+
+function jsonOf(addresses: readonly Ip[]): string {
+  return JSON.stringify(addresses.map(formatIp));
 }
 
 function pairOf(name: string, text: string | undefined): [string, string][] {

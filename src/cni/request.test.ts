@@ -67,6 +67,14 @@ const BAD_ANNOTATIONS: readonly [name: string, text: string, message: RegExp][] 
     '["fd00::7"]',
     /floatingIPs: fd00::7 leads nowhere, .* set ipam.assign_ipv6 to "true"$/,
   ],
+  ['muslin.io/service-addresses', '203.0.113.10', /^annotation muslin.io\/service-addresses: .* is not JSON/],
+  ['muslin.io/service-addresses', '["web"]', /service-addresses: "web" is not an IP address/],
+  ['muslin.io/service-addresses', '["fd00::7"]', /service-addresses: fd00::7 leads nowhere, .* ipam.assign_ipv6/],
+  [
+    'muslin.io/service-addresses',
+    JSON.stringify(Array.from({ length: 17 }, (_, index) => `203.0.113.${index}`)),
+    /service-addresses: 17 addresses are too many; at most 16$/,
+  ],
   [
     'cni.projectcalico.org/allowedSourcePrefixes',
     '["10.9.0.1/16"]',
@@ -289,7 +297,15 @@ test('an ADD with nothing but the necessary gets the defaults', () => {
       previous: undefined,
       configuration: {
         ...{ families: [4], pools: { 4: [], 6: [] }, mtu: undefined, requestedAddresses: [], mac: undefined },
-        ...{ labels: {}, annotations: {}, floatingAddresses: [], allowedSources: [], dns: undefined, tap: false },
+        ...{
+          labels: {},
+          annotations: {},
+          floatingAddresses: [],
+          serviceAddresses: [],
+          allowedSources: [],
+          dns: undefined,
+          tap: false,
+        },
       },
     });
   }
@@ -428,6 +444,10 @@ const ACCEPTED: readonly [string, RequestResult][] = [
         { ipam: { ipv4_pools: ['pool-a'], ipv6_pools: ['fd00::/64'] } },
       ),
     ),
+  ],
+  [
+    'families 4 muslin.io/service-addresses=["203.0.113.10","203.0.113.11"]',
+    call('ADD', {}, annotated({ 'muslin.io/service-addresses': '["203.0.113.10/32", "203.0.113.11"]' }, {})),
   ],
   ['families 4', call('ADD', {}, annotated(null, { labels: null, args: null, dns: null }))],
   ['families 4 tap', call('ADD', {}, { tap: true })],

@@ -19,6 +19,7 @@ import type { RequestFrame } from './frame.ts';
 import type { NetworkConfiguration } from './network-configuration.ts';
 import { readNetworkConfiguration } from './network-configuration.ts';
 import { parseJson } from './parse-json.ts';
+import { SERVICE_ADDRESSES } from './pod-annotations.ts';
 import type { PreviousResult } from './previous-result.ts';
 import { addressesOn, hasContainerInterface, readPreviousResult } from './previous-result.ts';
 
@@ -188,7 +189,7 @@ function readRequest(
   };
   const previous = readPreviousResult(document.prevResult, report);
   if (command === 'CHECK') return { command, ...common, previousAddresses: readChecked(previous, attachment, report) };
-  checkFloatingAddresses(common.configuration, report);
+  checkOutsideAddresses(common.configuration, report);
   if (previous !== undefined && hasContainerInterface(previous, attachment.interfaceName)) {
     const remedy = 'muslin makes the interface itself, so list it before the plugins that work on one';
     const place = `prevResult: an earlier plugin has made ${attachment.interfaceName} already`;
@@ -198,13 +199,20 @@ function readRequest(
 }
 
 /** An outside address leads to an address of the same family. */
-function checkFloatingAddresses(configuration: NetworkConfiguration, report: Report): void {
+function checkOutsideAddresses(configuration: NetworkConfiguration, report: Report): void {
   const own = [...configuration.families, ...configuration.requestedAddresses.map(({ family }) => family)];
-  const stray = configuration.floatingAddresses.find(({ family }) => !own.includes(family));
-  if (stray === undefined) return;
-  const place = `annotation cni.projectcalico.org/floatingIPs: ${formatIp(stray)}`;
-  const reason = `leads nowhere, as the container gets no IPv${stray.family} address`;
-  report(CNI_ERROR.invalidConfiguration, `${place} ${reason}; set ipam.assign_ipv${stray.family} to "true"`);
+  const { floatingAddresses, serviceAddresses } = configuration;
+  const lists = [
+    ['cni.projectcalico.org/floatingIPs', floatingAddresses],
+    [SERVICE_ADDRESSES, serviceAddresses],
+  ] as const;
+  for (const [annotation, addresses] of lists) {
+    const stray = addresses.find(({ family }) => !own.includes(family));
+    if (stray === undefined) continue;
+    const place = `annotation ${annotation}: ${formatIp(stray)}`;
+    const reason = `leads nowhere, as the container gets no IPv${stray.family} address`;
+    report(CNI_ERROR.invalidConfiguration, `${place} ${reason}; set ipam.assign_ipv${stray.family} to "true"`);
+  }
 }
 
 function checkVersion(command: Command, text: unknown, version: CniVersion | undefined, report: Report): void {

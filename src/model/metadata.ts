@@ -34,6 +34,9 @@ export const FLOATING_IP_ANNOUNCE_ANNOTATION = 'muslin.io/floating-ip-announce';
 /** Of a container: addresses of LoadBalancer pools that it is to answer, beside others that ask for the same, as JSON. */
 export const SERVICE_ADDRESSES_ANNOTATION = 'muslin.io/service-addresses';
 
+/** The same for one IPv4 address, where only labels can be given: 203.0.113.10. */
+export const SERVICE_ADDRESS_LABEL = 'muslin.io/service-address';
+
 /** Of a node: whatever its value, it announces no services. Kubernetes'. */
 export const NO_SERVICES_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
 

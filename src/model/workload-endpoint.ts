@@ -19,6 +19,7 @@ import {
   portField,
 } from './fields.ts';
 import { kindOf } from './kind.ts';
+import { SERVICE_ADDRESS_LABEL, SERVICE_ADDRESSES_ANNOTATION } from './metadata.ts';
 import type { Problem } from './problem.ts';
 import { portNameField, protocolField } from './protocol.ts';
 import type { Resource } from './resource.ts';
@@ -95,6 +96,15 @@ function check({ spec }: WorkloadEndpoint): Problem[] {
   return problems;
 }
 
+/** The annotation is JSON, which is read in earnest where it counts. */
+function servicesText({ labels, annotations }: WorkloadEndpoint['metadata']): string {
+  const listed = annotations?.[SERVICE_ADDRESSES_ANNOTATION]?.replaceAll(/[[\]"\s]/g, '') ?? '';
+  return [
+    ...(listed === '' ? [] : [listed]),
+    ...(labels?.[SERVICE_ADDRESS_LABEL] ? [labels[SERVICE_ADDRESS_LABEL]] : []),
+  ].join();
+}
+
 export const workloadEndpointKind = kindOf<'WorkloadEndpoint', WorkloadEndpointSpec>({
   kind: 'WorkloadEndpoint',
   plural: 'workloadendpoints',
@@ -109,6 +119,7 @@ export const workloadEndpointKind = kindOf<'WorkloadEndpoint', WorkloadEndpointS
     { title: 'NETWORKS', cell: ({ spec }) => spec.ipNetworks.join(',') },
     { title: 'INTERFACE', cell: ({ spec }) => spec.interfaceName },
     { title: 'PROFILES', cell: ({ spec }) => (spec.profiles ?? []).join(','), wide: true },
+    { title: 'SERVICES', cell: ({ metadata }) => servicesText(metadata), wide: true },
     { title: 'NATS', cell: ({ spec }) => (spec.ipNATs ?? []).map((nat) => nat.externalIP).join(','), wide: true },
   ],
 });

@@ -186,6 +186,7 @@ function seePolicy(parts: {
   const options: PolicyControlOptions = {
     ...{ filter, drops },
     endpoints: () => felix.endpoints(),
+    servicesOf: (id) => felix.calculation.servicesOf(id),
     workloadOf: (id) => feed.workloadOf(id),
     endpointPending: (id) => felix.endpointPending(id),
     revisionOf: (id) => feed.policyRevision(id),

@@ -75,12 +75,22 @@ export interface EndpointView extends EndpointSummary {
   /** Since when its own chains are as they are, RFC 3339; at most as long as the agent runs. */
   readonly since: string | undefined;
   readonly floatingIps: readonly { readonly external: string; readonly internal: string; readonly outgoing: boolean }[];
+  readonly services: readonly ServiceView[];
   readonly profiles: readonly string[];
   /** Staged policies that would choose it. */
   readonly staged: readonly string[];
   /** In the order in which a packet meets them. */
   readonly ingress: readonly RuleView[];
   readonly egress: readonly RuleView[];
+}
+
+/** An address that a container answers together with others. */
+export interface ServiceView {
+  readonly address: string;
+  /** How many containers of this host, and of all. */
+  readonly here: number;
+  readonly everywhere: number;
+  readonly state: 'announced' | 'in no pool' | 'in no range' | 'excluded node';
 }
 
 /** A rule as the kernel has it, under the name of who asked for it. */

@@ -54,7 +54,7 @@ import { fixedSets } from './policy/fixed-sets.ts';
 import type { FloatingIps } from './policy/floating-ips.ts';
 import { FloatingIpClaims, NO_FLOATING_IPS } from './policy/floating-ips.ts';
 import { PolicyCalculation } from './policy/policy-calculation.ts';
-import type { PlacedService, ServiceSize } from './policy/services.ts';
+import type { PlacedService, ServiceStanding } from './policy/services.ts';
 import { Services } from './policy/services.ts';
 import { sourceOf } from './provenance.ts';
 import { RANK } from './route-ranks.ts';
@@ -247,11 +247,10 @@ export class Calculation {
     };
   }
 
-  /** The services that an endpoint asks to be part of, and whether this host announces them. */
-  servicesOf(id: string): readonly (ServiceSize & { readonly announced: boolean })[] {
+  /** The services that an endpoint of this host asks to be part of. */
+  servicesOf(id: string): ServiceStanding[] {
     return this.#services.of(id).map((size) => {
-      const placed = this.#placedServices.get(formatIp(size.address));
-      return { ...size, announced: placed !== undefined && this.#isAnnounced(placed) };
+      return { ...size, state: size.isInPool ? this.#announcing(size.address) : 'in no pool' };
     });
   }
 
@@ -279,11 +278,11 @@ export class Calculation {
     this.#routes.set(formatCidr(destination), `service ${address}`, RANK.floating, route);
   }
 
-  /** Where this host has a container of it. */
-  #isAnnounced({ service, deviceName }: PlacedService): boolean {
-    if (deviceName === undefined) return false;
-    if (NO_SERVICES_LABEL in (this.#nodes.get(this.#node)?.metadata.labels ?? {})) return false;
-    return this.#settings.serviceRanges.some((range) => containsIp(range, service.address));
+  /** Whether a service is announced that has a container here. */
+  #announcing(address: Ip): 'announced' | 'in no range' | 'excluded node' {
+    if (!this.#settings.serviceRanges.some((range) => containsIp(range, address))) return 'in no range';
+    const { labels = {} } = this.#nodes.get(this.#node)?.metadata ?? {};
+    return NO_SERVICES_LABEL in labels ? 'excluded node' : 'announced';
   }
 
   #takeFixedSets(): void {
@@ -415,10 +414,10 @@ export class Calculation {
   }
 
   #serviceAnnouncements(): Announcement[] {
-    return [...this.#placedServices.values()].flatMap((placed) => {
-      const { service, deviceName } = placed;
+    return [...this.#placedServices.values()].flatMap(({ service, deviceName }) => {
       const [backend] = service.backends;
-      if (backend === undefined || !this.#isAnnounced(placed)) return [];
+      if (backend === undefined || deviceName === undefined) return [];
+      if (this.#announcing(service.address) !== 'announced') return [];
       return [{ prefix: hostPrefix(service.address), deviceName, provenance: backend.provenance }];
     });
   }

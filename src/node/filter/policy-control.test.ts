@@ -101,6 +101,7 @@ describe('what is told of policy', () => {
   const options = () => ({
     ...{ filter, drops },
     endpoints: () => endpoints,
+    servicesOf: (id: string) => calculation.servicesOf(id),
     workloadOf: (id: string) => id.replace(/\d$/, ''),
     endpointPending: (id: string) => (id === 'shop/w2' ? 'no device' : undefined),
     revisionOf: () => '7',

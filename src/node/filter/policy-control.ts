@@ -4,6 +4,7 @@
  * Everything is made when it is asked for: the program is in memory, the counters are read from the kernel for the chains that
  * the question concerns. Counters that cannot be read are left out of the answer, which says the rest all the same.
  */
+import type { ServiceStanding } from '../../felix/calc/policy/services.ts';
 import { fromWorkloadChainName, toWorkloadChainName } from '../../felix/dataplane/filter/chain-names.ts';
 import type { ChainKey } from '../../felix/dataplane/filter/program.ts';
 import { chainKey } from '../../felix/dataplane/filter/program.ts';
@@ -22,6 +23,7 @@ export interface PolicyControlOptions {
   readonly filter: PacketFilter;
   readonly drops: DropWatch;
   readonly endpoints: () => readonly DesiredEndpoint[];
+  readonly servicesOf: (id: string) => readonly ServiceStanding[];
   /** What people call the endpoint with this id. */
   readonly workloadOf: (id: string) => string;
   /** What is missing until the endpoint is in force; undefined when it is. */
@@ -92,6 +94,9 @@ function endpointView(options: PolicyControlOptions, endpoint: DesiredEndpoint):
     since: since.includes(0) ? undefined : dateText(Math.max(...since)),
     floatingIps: endpoint.floatingIps.map(({ external, internal, outgoing }) => {
       return { external: formatIp(external), internal: formatIp(internal), outgoing };
+    }),
+    services: options.servicesOf(endpoint.id).map(({ address, here, everywhere, state }) => {
+      return { address: formatIp(address), here, everywhere, state };
     }),
     profiles: endpoint.policy.profiles,
     staged,

@@ -22,6 +22,12 @@ function container(name: string, addresses: string, services: unknown, node = 'h
   return fact('WorkloadEndpoint', `default/${name}`, spec, { annotations });
 }
 
+function labelled(name: string, address: string, label: string): Fact {
+  const spec = { node: 'host-a', interfaceName: `cali${name}`, ipNetworks: [`${address}/32`] };
+  const meta = { labels: { 'muslin.io/service-address': label }, annotations: { [ANNOTATION]: '["203.0.113.10"]' } };
+  return fact('WorkloadEndpoint', `default/${name}`, spec, meta);
+}
+
 function ranges(...texts: string[]): Fact {
   return { settings: { ...CALCULATION_SETTINGS_DEFAULTS, floatingIps: true, serviceRanges: texts.map(cidr) } };
 }
@@ -92,6 +98,16 @@ const CASES: readonly (readonly [name: string, facts: readonly Fact[], expected:
     'a node that is to announce no services',
     [POOL, ANNOUNCED, node(EXCLUDED), container('a', '10.0.0.1', WEB)],
     ['route 203.0.113.10/32 calia', 'service 203.0.113.10 here: 10.0.0.1'],
+  ],
+  [
+    'by a label as well',
+    [POOL, labelled('a', '10.0.0.1', '203.0.113.11'), labelled('b', '10.0.0.2', 'yes')],
+    [
+      'route 203.0.113.10/32 calia',
+      'route 203.0.113.11/32 calia',
+      'service 203.0.113.10 here: 10.0.0.1 10.0.0.2',
+      'service 203.0.113.11 here: 10.0.0.1',
+    ],
   ],
   ['an annotation that is no list', [POOL, ANNOUNCED, container('a', '10.0.0.1', '203.0.113.10')], []],
   [
@@ -169,13 +185,15 @@ describe('services', () => {
       tell(calculation, each, true);
     }
     calculation.takeChanges();
-    const told = calculation.servicesOf('default/a').map(({ address, isInPool, here, everywhere, announced }) => {
-      return [formatIp(address), isInPool, here, everywhere, announced];
+    const told = calculation.servicesOf('default/a').map(({ address, here, everywhere, state }) => {
+      return [formatIp(address), here, everywhere, state];
     });
     assert.deepEqual(told, [
-      ['203.0.113.10', true, 2, 3, true],
-      ['203.0.113.11', true, 1, 1, false],
-      ['192.0.2.1', false, 1, 1, false],
+      ['203.0.113.10', 2, 3, 'announced'],
+      ['203.0.113.11', 1, 1, 'in no range'],
+      ['192.0.2.1', 1, 1, 'in no pool'],
     ]);
+    tell(calculation, node(EXCLUDED), true);
+    assert.equal(calculation.servicesOf('default/a')[0]?.state, 'excluded node');
   });
 });

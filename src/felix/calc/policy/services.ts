@@ -1,14 +1,14 @@
 /**
  * Services: addresses that stand for several containers at once, on one host or on many.
  *
- * A container asks to be one of them by its annotation. That counts where a pool for such addresses (`allowedUses:
+ * A container asks to be one of them by its annotation, or by a label, which more runtimes hand on. That counts where a pool for such addresses (`allowedUses:
  * [LoadBalancer]`) has the address, so that no container takes what the operator has not set aside. A host
  * sends connections to its own containers of the service; it announces the address as long as it has one, and routers
  * spread over such hosts. A host that has none needs to know those of others only for what its own containers send.
  *
  * Told of endpoints of all hosts; those of no service, nearly all, cost a look.
  */
-import { SERVICE_ADDRESSES_ANNOTATION } from '../../../model/metadata.ts';
+import { SERVICE_ADDRESS_LABEL, SERVICE_ADDRESSES_ANNOTATION } from '../../../model/metadata.ts';
 import { resourceTitle } from '../../../model/resource.ts';
 import type { WorkloadEndpoint } from '../../../model/workload-endpoint.ts';
 import type { Cidr } from '../../../net/cidr.ts';
@@ -41,11 +41,17 @@ export interface PlacedService {
 }
 
 /** How many containers a service has. */
-export interface ServiceSize {
+interface ServiceSize {
   readonly address: Ip;
   readonly isInPool: boolean;
   readonly here: number;
   readonly everywhere: number;
+}
+
+/** A service that a container asks to be part of. */
+export interface ServiceStanding extends ServiceSize {
+  /** Whether this host announces it; else why not. */
+  readonly state: 'announced' | 'in no pool' | 'in no range' | 'excluded node';
 }
 
 interface Backend extends Membership {
@@ -135,7 +141,8 @@ export class Services {
 /** Undefined where it asks for none. */
 function membershipOf(endpoint: WorkloadEndpoint): Membership | undefined {
   const { metadata, spec } = endpoint;
-  const texts = textsOfJson(metadata.annotations?.[SERVICE_ADDRESSES_ANNOTATION]);
+  const label = metadata.labels?.[SERVICE_ADDRESS_LABEL];
+  const texts = [...textsOfJson(metadata.annotations?.[SERVICE_ADDRESSES_ANNOTATION]), ...(label ? [label] : [])];
   const services = new Map(texts.flatMap((text) => parseIp(text) ?? []).map((address) => [formatIp(address), address]));
   if (services.size === 0) return undefined;
   return {
