@@ -64,14 +64,14 @@ function endpointText(view: EndpointView): string {
 
 const SERVICE_STATES: Readonly<Record<ServiceView['state'], string>> = {
   announced: 'announced',
-  'in no pool': 'of no effect: no IPPool with allowedUses [LoadBalancer] has it',
-  'in no range': 'not announced: serviceLoadBalancerIPs of BGPConfiguration default has no range with it',
-  'excluded node': 'not announced: this node is labelled to be excluded from load balancers',
+  'in no pool': 'without effect: in no IPPool for LoadBalancer',
+  'in no range': 'not announced: in none of serviceLoadBalancerIPs',
+  'excluded node': 'not announced: the node is excluded by label',
 };
 
 function serviceText({ address, here, everywhere, state }: ServiceView): string {
   const count = counted(everywhere, 'container');
-  return `${address} for ${count}, ${here} of them on this host; ${SERVICE_STATES[state]}`;
+  return `${address} for ${count}, ${here} here; ${SERVICE_STATES[state]}`;
 }
 
 /** Protections are the same for every container: only those are shown that have done something. */

@@ -40,7 +40,7 @@ export async function attach(
   if (taken !== undefined)
     throw new LabError('conflict', `the lab has a ${taken.kind} ${name} already; choose another name`);
   try {
-    const workload = await attachWorkload(lab.topology, { name, host: hostName, addresses, labels });
+    const workload = await attachWorkload(lab.topology, { name, host: hostName, addresses, labels, annotations: {} });
     await changeState(lab.state.name, (state) => ({ ...state, workloads: { ...state.workloads, [name]: workload } }));
     return workload;
   } catch (error) {

@@ -189,11 +189,11 @@ for (const { title, text, says } of WRONG) {
   });
 }
 
-test('resources know their lines, rules theirs, and workloads their labels', () => {
+test('resources know their lines, rules theirs, and workloads their labels and annotations', () => {
   const text = `name: net
 segments: [lan]
 ${HOST}
-workloads: { a: { host: h, labels: { role: web } }, b: { host: h } }
+workloads: { a: { host: h, labels: { role: web } }, b: { host: h, annotations: { a/b: '[]' } } }
 resources:
   - apiVersion: projectcalico.org/v3
     kind: IPPool
@@ -218,8 +218,11 @@ resources:
     ],
   );
   assert.deepEqual(
-    workloads.map(({ labels }) => labels),
-    [{ role: 'web' }, {}],
+    workloads.map(({ labels, annotations }) => [labels, annotations]),
+    [
+      [{ role: 'web' }, {}],
+      [{}, { 'a/b': '[]' }],
+    ],
   );
 });
 

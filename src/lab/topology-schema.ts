@@ -9,7 +9,8 @@
  *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do;
  *               with runs, by what they learn by BGP: runs: { program: bird, configuration: | … }, or muslin-bgp, or frr
  *   both may have addresses of their own, on lo: { addresses: [10.255.0.1/32] }
- *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image
+ *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image;
+ *               annotations: { cni.projectcalico.org/floatingIPs: '["203.0.113.7"]' } as of a pod
  *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start
  *   checks: [{ reach: [a1, b1] }, { unreachable: { from: a1, to: c1 } }, { sessions: { on: host-a, established: 5 } },
  *            { route: { on: host-a, shows: "…" } }, { neighbour: { on: a1, shows: "…" } }]
@@ -97,7 +98,11 @@ const router = mapping({
   }).optional(),
 });
 
-const workload = mapping({ host: name, addresses: list(address).default([]), labels });
+const annotations = z
+  .record(text('an annotation'), text('a text'), { error: 'write annotations such as { example.com/owner: "me" }' })
+  .default({});
+
+const workload = mapping({ host: name, addresses: list(address).default([]), labels, annotations });
 
 const shown = mapping({
   on: name,

@@ -74,6 +74,8 @@ export interface Workload {
   readonly addresses: readonly Ip[];
   /** What policies choose it by. */
   readonly labels: Labels;
+  /** As of a pod: floating addresses, services. */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 /** What must hold once the lab is up. `shows` is a line as iproute2 prints it, where * stands for any letters. */

@@ -21,6 +21,9 @@ import type { Topology, Workload } from './topology.ts';
 
 const PLUGIN = fileURLToPath(new URL('../../build/cni/muslin', import.meta.url));
 
+/** The capability by which containerd hands on a pod's annotations. */
+const POD_ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
+
 /** Throws LabError `failed` when the plugin has not been built. */
 export function requirePlugin(): void {
   if (!existsSync(PLUGIN)) throw new LabError('failed', `there is no CNI plugin at ${PLUGIN}; run: npm run setup`);
@@ -35,7 +38,8 @@ export async function attachWorkload(topology: Topology, workload: Workload): Pr
   const attachment = { lab, host: workload.host, name: workload.name, namespace, containerId };
   try {
     const ips = workload.addresses.map((address) => formatCidr(hostPrefix(address)));
-    const result = await runPlugin('ADD', { ...attachment, ips, families: poolFamilies(topology) });
+    const { annotations } = workload;
+    const result = await runPlugin('ADD', { ...attachment, ips, annotations, families: poolFamilies(topology) });
     await labelWorkload(lab, workload.host, containerId, workload.labels);
     return { host: workload.host, addresses: resultAddresses(result), namespace, containerId };
   } catch (error) {
@@ -56,7 +60,9 @@ export async function detachWorkload(lab: string, name: string, workload: Attach
 /** A workload that asks for no address gets one of each family that the topology has a pool of. */
 function poolFamilies(topology: Topology): readonly Family[] {
   const families = topology.resources.flatMap((resource) =>
-    resource.kind === 'IPPool' ? (parseCidr(resource.spec.cidr)?.address.family ?? []) : [],
+    resource.kind === 'IPPool' && resource.spec.allowedUses.includes('Workload')
+      ? (parseCidr(resource.spec.cidr)?.address.family ?? [])
+      : [],
   );
   return families.length === 0 ? [4] : families;
 }
@@ -68,6 +74,7 @@ interface Call {
   readonly namespace: string;
   readonly containerId: string;
   readonly ips: readonly string[];
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly families: readonly Family[];
 }
 
@@ -83,8 +90,11 @@ async function runPlugin(command: 'ADD' | 'DEL', call: Call): Promise<unknown> {
       assign_ipv4: String(call.families.includes(4)),
       assign_ipv6: String(call.families.includes(6)),
     },
-    capabilities: { ips: true },
-    ...(call.ips.length > 0 && { runtimeConfig: { ips: call.ips } }),
+    capabilities: { ips: true, [POD_ANNOTATIONS]: true },
+    runtimeConfig: {
+      ...(call.ips.length > 0 && { ips: call.ips }),
+      ...(call.annotations !== undefined && { [POD_ANNOTATIONS]: call.annotations }),
+    },
   };
   const environment = {
     CNI_COMMAND: command,
