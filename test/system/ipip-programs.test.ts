@@ -15,6 +15,7 @@ import { ipipDecapsulation } from '../../src/kernel/bpf/ipip-decapsulation.ts';
 import { ipipEncapsulation } from '../../src/kernel/bpf/ipip-encapsulation.ts';
 import { PROGRAM_NAME } from '../../src/kernel/bpf/ipip-layout.ts';
 import { type IpipPrograms, openIpipPrograms } from '../../src/kernel/bpf/ipip-programs.ts';
+import { switchOffFeatures } from '../../src/kernel/device-features.ts';
 import { openKernel } from '../../src/kernel/netlink-kernel.ts';
 import { inNamespace } from '../../src/kernel/network-namespace.ts';
 import { ip } from '../../src/net/ip.ts';
@@ -332,6 +333,31 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
       assert.ok(Math.max(...lengths) > 2000, `the largest had ${Math.max(...lengths)} bytes`);
       world.ip('router', 'link set to-hb mtu 1500');
     });
+  });
+
+  it('TCP gets through an uplink that has its large packets cut by the kernel', async () => {
+    const features = /segmentation/;
+    inNamespace(world.path('ha'), () => switchOffFeatures('eth0', (name) => features.test(name)));
+    const wire = sniff('router', 'to-ha');
+    assert.equal(await transfer(world, 'ca', 'cb', 4_000_000), 4_000_000);
+    const carried = wire.seen.filter(({ protocol }) => protocol === PROTOCOL.ipip).map(({ payload }) => payload.length);
+    assert.ok(carried.length > 2000, `${carried.length} packets`);
+    assert.ok(Math.max(...carried) <= TUNNEL_MTU, `the largest had ${Math.max(...carried)} bytes`);
+  });
+
+  // Large packets in a tunnel of the container's own cannot be put into another one whole. Were they lost, TCP would crawl on by
+  // what it sends again, for minutes.
+  it('TCP in a tunnel between containers gets through', { timeout: 120_000 }, async () => {
+    for (const [place, far, address] of [
+      ['ca', 'cb', '10.5.0.1'],
+      ['cb', 'ca', '10.5.0.2'],
+    ] as const) {
+      const ends = `local ${ADDRESS[place]} remote ${ADDRESS[far]}`;
+      world.ip(place, `link add vxlan5 type vxlan id 5 dstport 4789 ${ends} dev eth0`);
+      world.ip(place, `addr add ${address}/24 dev vxlan5`);
+      world.ip(place, 'link set vxlan5 mtu 1430 up');
+    }
+    assert.equal(await transfer(world, 'ca', 'cb', 40_000_000, '10.5.0.2'), 40_000_000);
   });
 
   it('pings get through, in fragments, too', () => {

@@ -14,9 +14,14 @@ import { ADDRESS, type IpipWorld } from './ipip-world.ts';
 const PORT = 5001;
 const DIALLING = { source: undefined, device: undefined, password: undefined, ttlSecurityHops: undefined };
 
-/** Sends so many bytes; gives how many have come. */
-export async function transfer(world: IpipWorld, from: 'ca' | 'cb', to: 'ca' | 'cb', bytes: number): Promise<number> {
-  const target = ADDRESS[to];
+/** Sends so many bytes to `target`, an address of `to`; gives how many have come. */
+export async function transfer(
+  world: IpipWorld,
+  from: 'ca' | 'cb',
+  to: 'ca' | 'cb',
+  bytes: number,
+  target: string = ADDRESS[to],
+): Promise<number> {
   const listener = inNamespace(world.path(to), () => listenTcp(ip(target), PORT, 1));
   const sender = new Socket({ fd: inNamespace(world.path(from), () => dialTcp(ip(target), DIALLING)) });
   sender.connect({ host: target, port: PORT });

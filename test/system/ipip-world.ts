@@ -64,7 +64,9 @@ export class IpipWorld {
     for (const place of PLACES) {
       addNamespace(this.#prefix + place);
       this.ip(place, 'link set lo up');
-      if (place !== 'ca' && place !== 'cb') this.run(place, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+      // Strict about where a source may come from, as many distributions are.
+      const forwarding = ['net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=1'];
+      if (place !== 'ca' && place !== 'cb') this.run(place, 'sysctl', '-qw', ...forwarding);
     }
     // Each test may hear from a router as often as it asks.
     this.run('router', 'sysctl', '-qw', 'net.ipv4.icmp_ratelimit=0');

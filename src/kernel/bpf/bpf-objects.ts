@@ -37,6 +37,8 @@ const ATTACH_REPLACE = 4;
 const LICENSE = zeroTerminated('GPL');
 const INSTRUCTION_LENGTH = 8;
 const LOG_LENGTH = 1 << 20;
+/** libbpf makes 5; on a busy machine with many children more signals than that may come. */
+const LOAD_ATTEMPTS = 100;
 const PROGRAM_INFORMATION_LENGTH = 80;
 const MAP_INFORMATION_LENGTH = 40;
 const NAME_LENGTH = 16;
@@ -69,19 +71,29 @@ export function loadProgram(name: string, instructions: Uint8Array): number {
     if (log !== undefined) attributes.u32(24, 1).u32(28, log.length).pointer(32, log);
     return attributes.call(`loading program ${name}`, COMMAND.loadProgram);
   };
-  try {
-    return load(undefined);
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    // The log makes loading slow and may itself be too long, so it is asked for only now.
-    const log = new Uint8Array(LOG_LENGTH);
+  for (let attempt = 1; ; attempt++) {
     try {
-      return load(log);
-    } catch {
-      error.cause = textOf(log);
+      return load(undefined);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      // The verifier gives up when a signal is waiting for the process, which gets it before the next attempt.
+      if (error.code === 'EAGAIN' && attempt < LOAD_ATTEMPTS) continue;
+      if (error.code === 'EAGAIN') throw new KernelError('EAGAIN', `loading program ${name}: EAGAIN ${attempt} times`);
+      error.cause = verifierLog(load);
       throw error;
     }
   }
+}
+
+/** The log makes loading slow and may itself be too long, so it is asked for when loading has failed. */
+function verifierLog(load: (log: Uint8Array) => number): string | undefined {
+  const log = new Uint8Array(LOG_LENGTH);
+  try {
+    closeSync(load(log));
+  } catch {
+    // as before
+  }
+  return textOf(log);
 }
 
 /** A hash map; `rowsMax` is a limit, not what it takes. */

@@ -8,7 +8,8 @@
  * A packet with DF that is too long for the way (the route's MTU, or what decapsulation has learnt from a router) is turned
  * into the ICMP message that says so (RFC 1191) and handed to the stack as if it came out of the tunnel. It bears the
  * destination's address as its source, because that is what may come from there, whatever the reverse path filter thinks.
- * Everything that is not IPv4, or has no way, is dropped; so nothing passes on to the device's other end.
+ * Everything that is not IPv4, or has no way, is dropped. The program is also at the entrance of the device's other end, where
+ * comes what had to be cut into segments first.
  *
  * Pure. Called by ipip-programs.ts.
  */
@@ -82,6 +83,8 @@ const VERSION_AND_LENGTH = 0x45;
 const TRAFFIC_CLASS_CONTROL = 0xc0;
 const TTL_DEFAULT = 64;
 const LENGTH_MAX = 0xffff;
+/** The size of segments that have a size each (GSO_BY_FRAGS). */
+const SEGMENTS_UNLIKE = 0xffff;
 const EALREADY = -114;
 
 /** The program for the device of that index and the map behind that descriptor. */
@@ -95,7 +98,7 @@ export function ipipEncapsulation(tunnelIndex: number, hostsMap: number): Step[]
     ...checkLearntMtu(),
     label('push'),
     ...buildOuter(),
-    ...pushOuter(),
+    ...pushOuter(tunnelIndex),
     label('too long'),
     ...answerTooLong(tunnelIndex),
     label('drop'),
@@ -151,7 +154,9 @@ function measure(): Step[] {
     compute(r8, '+', IPV4_LENGTH - ETHERNET_LENGTH),
     load(4, r1, r6, PACKET.segmentSize),
     jumpIf(r1, '==', 0, 'measured'),
-    // Each segment has the headers of the whole.
+    // Each segment has the headers of the whole; those of SCTP have a length each, and are measured when they are cut.
+    compute(r8, '=', 0),
+    jumpIf(r1, '==', SEGMENTS_UNLIKE, 'measured'),
     compute(r8, '=', r1),
     compute(r8, '+', IPV4_LENGTH),
     load(1, r2, stack, INNER + IPV4.version),
@@ -256,8 +261,11 @@ function buildOuter(): Step[] {
   ];
 }
 
-/** A packet that the container has put into a tunnel already gets room alone: the kernel keeps notes of one tunnel only. */
-function pushOuter(): Step[] {
+/**
+ * The kernel keeps notes of one tunnel in a packet. One that the container has put into a tunnel already gets room alone; if it is
+ * many segments, or segments of SCTP, it goes on to the device's other end, on the way to which it is cut.
+ */
+function pushOuter(tunnelIndex: number): Step[] {
   const makeRoom = (flags: number): Step[] => [
     compute(r1, '=', r6),
     compute(r2, '=', IPV4_LENGTH),
@@ -268,6 +276,13 @@ function pushOuter(): Step[] {
   return [
     ...makeRoom(ROOM.outerIpv4 | ROOM.fixedSegments | ROOM.keepChecksum),
     jumpIf(r0, '==', 0, 'has room'),
+    load(4, r1, r6, PACKET.segmentSize),
+    jumpIf(r1, '==', 0, 'is one'),
+    load(4, r1, r6, PACKET.index),
+    jumpIf(r1, '!=', tunnelIndex, 'drop'),
+    compute(r0, '=', VERDICT.next),
+    exit(),
+    label('is one'),
     jumpIf(r0, '!=', EALREADY, 'drop'),
     ...makeRoom(ROOM.fixedSegments | ROOM.keepChecksum),
     jumpIf(r0, '!=', 0, 'drop'),

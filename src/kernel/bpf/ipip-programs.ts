@@ -4,8 +4,8 @@
  *   container ── route ──► tunl0 ─exit─► encapsulation ──────────► uplink ──► the far host
  *   container ◄─ stack ◄── tunl0 ◄────── decapsulation ◄─entrance─ uplink ◄──
  *
- * The device is one end of a veth pair, without ARP, as routes, policy and people expect it; its other end is there only
- * because a veth has one, and gets nothing. What is in force is in the kernel alone: programs hang on devices, and refer to the map
+ * The device is one end of a veth pair, without ARP, as routes, policy and people expect it; to its other end goes only what
+ * has to be cut into segments before an outer header fits. What is in force is in the kernel alone: programs hang on devices, and refer to the map
  * of hosts. A new process finds programs by name and the map by them, replaces a program whose instructions differ, and
  * otherwise changes nothing.
  *
@@ -17,6 +17,7 @@ import { assert } from '../../lib/assert.ts';
 import { sameBytes } from '../../lib/bytes.ts';
 import { formatIp, type Ip, ipFromBytes } from '../../net/ip.ts';
 import { type IfIndex, ifIndex, type Link } from '../../net/kernel-objects.ts';
+import { switchOffFeatures } from '../device-features.ts';
 import { type Kernel, KernelError } from '../kernel.ts';
 import { decodeWaySource, encodeWayGet } from '../netlink/route-question.ts';
 import type { TrafficDirection } from '../netlink/traffic-control.ts';
@@ -44,6 +45,8 @@ import { HOST, HOST_KEY_LENGTH, HOSTS_MAP_NAME, HOSTS_MAX, PROGRAM_NAME, TUNNEL_
 /** The device, and the other end of its pair. */
 const TUNNEL_NAME = 'tunl0';
 const PEER_NAME = 'tunl0-peer';
+/** Features of a driver that sends packets of many segments itself; the kernel's own, "generic", is another matter. */
+const SEGMENTATION = /^tx-(?!generic).*segmentation$/;
 /** Of every network namespace. */
 const LOOPBACK = ifIndex(1);
 /** From this kernel on a program's lookup of a route tells the source address (BPF_FIB_LOOKUP_SRC). */
@@ -120,8 +123,13 @@ class Programs implements IpipPrograms {
     }
     const { hosts } = this.#installed;
     const program = loadProgram(PROGRAM_NAME.encapsulation, assemble(ipipEncapsulation(index, hosts)));
-    closingAfter(program, () => this.#ensure(index, 'egress', PROGRAM_NAME.encapsulation, program, hosts));
-    for (const name of [PEER_NAME, TUNNEL_NAME]) this.#bringUp(name);
+    closingAfter(program, () => {
+      this.#ensure(this.#peer().index, 'ingress', PROGRAM_NAME.encapsulation, program, hosts);
+      this.#ensure(index, 'egress', PROGRAM_NAME.encapsulation, program, hosts);
+    });
+    // What goes on to the other end is cut into segments before. Sockets of the host itself go on making large packets.
+    this.#shell.inside(() => switchOffFeatures(TUNNEL_NAME, (name) => SEGMENTATION.test(name)));
+    for (const each of [this.#peer(), link]) this.#bringUp(each);
     return this.#kernel.link(TUNNEL_NAME) ?? link;
   }
 
@@ -190,10 +198,15 @@ class Programs implements IpipPrograms {
     return link.kind === 'veth' && this.#kernel.link(PEER_NAME)?.kind === 'veth';
   }
 
+  #peer(): Link {
+    const link = this.#kernel.link(PEER_NAME);
+    if (link === undefined) throw new KernelError('ENODEV', `device ${PEER_NAME} vanished`);
+    return link;
+  }
+
   /** Neither end asks for neighbours, in ARP or IPv6, which the tunnel does not carry. */
-  #bringUp(name: string): void {
-    const link = this.#kernel.link(name);
-    if (link === undefined) throw new KernelError('ENODEV', `device ${name} vanished`);
+  #bringUp(link: Link): void {
+    const { name } = link;
     const withoutIpv6 = `ipv6/conf/${name}/disable_ipv6`;
     if (this.#kernel.readSysctl(withoutIpv6) === '0') this.#kernel.writeSysctl(withoutIpv6, '1');
     this.#kernel.setLinkArp(link.index, false);

@@ -25,7 +25,7 @@ import {
 } from './assembler.ts';
 
 /** Offsets in struct __sk_buff. `data` and `dataEnd` are addresses, the rest numbers of 4 bytes. */
-export const PACKET = { length: 0, type: 4, protocol: 16, data: 76, dataEnd: 80, segmentSize: 176 } as const;
+export const PACKET = { length: 0, type: 4, protocol: 16, index: 40, data: 76, dataEnd: 80, segmentSize: 176 } as const;
 
 /** `next` lets the other programs of the device have their say, and then the stack. */
 export const VERDICT = { next: -1, drop: 2 } as const;
