@@ -48,7 +48,7 @@ const MAPS_OF_PROGRAM_MAX = 64;
 const PROGRAMS_MAX = 64;
 
 /** A point of a device's traffic, as bpf(2) numbers it (TCX, Linux 6.6). */
-export const TCX = { ingress: 46, egress: 47 } as const;
+const TCX = { ingress: 46, egress: 47 } as const;
 export type Direction = keyof typeof TCX;
 
 export interface ProgramFacts {
