@@ -516,6 +516,23 @@ for (const kind of ['tcx', 'clsact'] as const) {
       second.close();
     });
 
+    it('a device without an Ethernet header, or none, is no uplink, and the others are', () => {
+      world.ip('ha', 'tuntap add dev tun9 mode tun');
+      const programs = install(world, 'ha', kind);
+      programs.setUplinks([]);
+      const uplink = world.index('ha', 'eth0');
+      const rows = [
+        [world.index('ha', 'tun9'), { code: 'EOPNOTSUPP', message: /device tun9 has no Ethernet header/ }],
+        [ifIndex(4711), { code: 'ENODEV', message: /no device 4711/ }],
+      ] as const;
+      for (const [index, expected] of rows) {
+        assert.throws(() => programs.setUplinks([index, uplink]), { name: 'KernelError', ...expected });
+        assert.equal(inForce()[1]?.name, PROGRAM_NAME.decapsulation);
+      }
+      programs.close();
+      world.ip('ha', 'link del tun9');
+    });
+
     it('a device that is taken away comes back, and the uplinks lead to the new one', () => {
       world.ip('ha', 'link del tunl0');
       install(world, 'ha', kind).close();

@@ -136,13 +136,20 @@ class Programs implements IpipPrograms {
   setUplinks(indexes: readonly IfIndex[]): void {
     const installed = this.#installed;
     assert(installed !== undefined, 'the tunnel is installed before its uplinks are said');
-    for (const index of indexes) {
+    const links = this.#kernel.links();
+    const withHeader = links.filter(({ mac }) => mac !== undefined).map(({ index }) => index);
+    const uplinks = indexes.filter((index) => withHeader.includes(index));
+    const candidates = links.map(({ index }) => index).filter((index) => installed.uplinks?.includes(index) ?? true);
+    // Should one of them fail, those before it are not forgotten.
+    if (installed.uplinks !== undefined) installed.uplinks = [...installed.uplinks, ...uplinks];
+    for (const index of uplinks) {
       this.#ensure(index, 'ingress', PROGRAM_NAME.decapsulation, installed.decapsulation, installed.hosts);
     }
-    const links = this.#kernel.links().map(({ index }) => index);
-    const candidates = installed.uplinks?.filter((index) => links.includes(index)) ?? links;
-    for (const index of candidates.filter((each) => !indexes.includes(each))) this.#removeFrom(index);
-    installed.uplinks = [...indexes];
+    for (const index of candidates.filter((each) => !uplinks.includes(each))) this.#removeFrom(index);
+    installed.uplinks = uplinks;
+    // Said when all others are right.
+    const odd = indexes.find((index) => !uplinks.includes(index));
+    if (odd !== undefined) throw unfitUplink(odd, links);
   }
 
   setHosts(hosts: readonly Ip[]): void {
@@ -190,6 +197,8 @@ class Programs implements IpipPrograms {
     const link =
       present ?? this.#kernel.addVeth({ name: TUNNEL_NAME, mac: TUNNEL_MAC, mtu, peer: { name: PEER_NAME } });
     if (link.mtu !== mtu) this.#kernel.setLinkMtu(link.index, mtu);
+    const peer = this.#peer();
+    if (peer.mtu !== mtu) this.#kernel.setLinkMtu(peer.index, mtu);
     if (link.mac !== TUNNEL_MAC) this.#kernel.setLinkMac(link.index, TUNNEL_MAC);
     return link;
   }
@@ -267,6 +276,14 @@ class Programs implements IpipPrograms {
     closeSync(this.#installed.decapsulation);
     this.#installed = undefined;
   }
+}
+
+/** The programs read packets behind an Ethernet header; elsewhere they would take what somebody has written for one. */
+function unfitUplink(index: IfIndex, links: readonly Link[]): KernelError {
+  const link = links.find((each) => each.index === index);
+  if (link === undefined) return new KernelError('ENODEV', `there is no device ${index}, which is to be an uplink`);
+  const right = 'an uplink of IPIP by programs has one';
+  return new KernelError('EOPNOTSUPP', `device ${link.name} has no Ethernet header: ${right}`);
 }
 
 /** Whether a kernel of that release tells programs the source address; one that does and says no is told it in vain. */
