@@ -324,10 +324,10 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
       again.close();
     });
 
-    it('TCP finds the length that fits, and sends large pieces until the wire', async () => {
+    it('TCP finds the length that fits, and sends large pieces until the wire', async ({ signal }) => {
       world.ip('router', 'link set to-hb mtu 1300');
       const wire = sniff('router', 'to-ha');
-      assert.equal(await transfer(world, 'ca', 'cb', 4_000_000), 4_000_000);
+      assert.equal(await transfer(world, 'ca', 'cb', 4_000_000, { signal }), 4_000_000);
       const lengths = wire.seen
         .filter(({ protocol }) => protocol === PROTOCOL.ipip)
         .map(({ payload }) => payload.length);
@@ -336,11 +336,11 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
     });
   });
 
-  it('TCP gets through an uplink that has its large packets cut by the kernel', async () => {
+  it('TCP gets through an uplink that has its large packets cut by the kernel', async ({ signal }) => {
     const features = /segmentation/;
     inNamespace(world.path('ha'), () => switchOffFeatures('eth0', (name) => features.test(name)));
     const wire = sniff('router', 'to-ha');
-    assert.equal(await transfer(world, 'ca', 'cb', 4_000_000), 4_000_000);
+    assert.equal(await transfer(world, 'ca', 'cb', 4_000_000, { signal }), 4_000_000);
     const carried = wire.seen.filter(({ protocol }) => protocol === PROTOCOL.ipip).map(({ payload }) => payload.length);
     assert.ok(carried.length > 2000, `${carried.length} packets`);
     assert.ok(Math.max(...carried) <= TUNNEL_MTU, `the largest had ${Math.max(...carried)} bytes`);
@@ -348,7 +348,7 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
 
   // Large packets in a tunnel of the container's own cannot be put into another one whole. Were they lost, TCP would crawl on by
   // what it sends again, for minutes.
-  it('TCP in a tunnel between containers gets through', { timeout: 120_000 }, async () => {
+  it('TCP in a tunnel between containers gets through', { timeout: 120_000 }, async ({ signal }) => {
     for (const [place, far, address] of [
       ['ca', 'cb', '10.5.0.1'],
       ['cb', 'ca', '10.5.0.2'],
@@ -358,7 +358,7 @@ describe('IPIP by programs', { skip, timeout: 300_000 }, () => {
       world.ip(place, `addr add ${address}/24 dev vxlan5`);
       world.ip(place, 'link set vxlan5 mtu 1430 up');
     }
-    assert.equal(await transfer(world, 'ca', 'cb', 40_000_000, '10.5.0.2'), 40_000_000);
+    assert.equal(await transfer(world, 'ca', 'cb', 40_000_000, { target: '10.5.0.2', signal }), 40_000_000);
   });
 
   it('pings get through, in fragments, too', () => {
