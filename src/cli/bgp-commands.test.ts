@@ -49,6 +49,7 @@ function status(): AgentStatus {
     endpoints: 0,
     routes: 0,
     unsettled: [],
+    tunnels: [],
     withoutDevice: [],
     filter: { title: 'nftables', why: '' },
   };

@@ -39,6 +39,7 @@ function statusText({ node, version, pid, startedAt, store, felix, bgp, warnings
     ['in sync', felix.inSync ? 'yes' : `no: ${felix.reasons.join('; ')}`],
     ['kernel', `${felix.endpoints} endpoints, ${felix.routes} routes`],
     ['filter', felix.filter.why === '' ? felix.filter.title : `${felix.filter.title} (${felix.filter.why})`],
+    ...felix.tunnels.map((tunnel) => ['tunnel', tunnelText(tunnel)] as const),
     ['bgp', bgp.problem === '' ? sessionsText(bgp) : `not running: ${bgp.problem}`],
     ...bgp.problems.map((problem) => ['', problem] as const),
     ...warnings.map((warning) => ['warning', warning] as const),
@@ -49,6 +50,19 @@ function statusText({ node, version, pid, startedAt, store, felix, bgp, warnings
     open.length === 0 ? '' : `\n${renderTable(OBJECT_COLUMNS, open)}`,
     bgp.peers.length === 0 ? '' : `\n${renderTable(PEER_COLUMNS, bgp.peers)}`,
   ].join('');
+}
+
+function tunnelText({
+  device,
+  madeBy,
+  address,
+  mtu,
+  hosts,
+  receives,
+}: AgentStatus['felix']['tunnels'][number]): string {
+  if (madeBy === '') return `${device} ${address}: not there yet`;
+  const state = receives ? '' : ', does not receive yet';
+  return `${device} ${address} by ${madeBy}, MTU ${mtu}, ${hosts} other ${hosts === 1 ? 'host' : 'hosts'}${state}`;
 }
 
 function sessionsText({ asn, routerId, peers, announced, learned }: AgentStatus['bgp']): string {

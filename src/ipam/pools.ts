@@ -80,6 +80,11 @@ function refusal(pool: IpPool, wish: PoolWish, isRequested: boolean): string | u
   return undefined;
 }
 
+/** Whether an address that a tunnel has from the pool may stay with it: also when the pool gives out no more. */
+export function keepsTunnelAddress({ spec }: IpPool, labels: Labels): boolean {
+  return spec.allowedUses.includes('Tunnel') && selects(spec.nodeSelector, labels);
+}
+
 function selects(selectorText: string, labels: Labels): boolean {
   const selector = parseSelector(selectorText);
   return selector.ok && matches(selector.selector, labels);

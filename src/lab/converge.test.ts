@@ -16,6 +16,7 @@ const IN_SYNC: AgentStatus = {
     endpoints: 0,
     routes: 0,
     unsettled: [],
+    tunnels: [],
     withoutDevice: [],
     filter: { title: 'nftables', why: '' },
   },

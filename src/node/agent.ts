@@ -4,6 +4,7 @@
  *   store ─► feed ─┬─► Felix (calculation, dataplane, kernel)
  *                  └─► BGP (speaker configuration, speaker, sockets)
  *   BGP's best paths ─► Felix            Felix's announcements ─► BGP
+ *   Felix's tunnels that receive ─► keeper ─► addresses from IPAM, the Node in the store; Felix
  *   CNI socket ─► attachments ─► store and the container's namespace; waits for Felix (open-attachments.ts)
  *   control socket ─► answers from all of them          metrics, BMP ─► monitoring of BGP
  *
@@ -13,13 +14,14 @@
 import { join } from 'node:path';
 import { NFLOG_GROUP } from '../felix/dataplane/filter/log-prefix.ts';
 import { openNflogSocket } from '../kernel/nflog-socket.ts';
-import { wallClockNow } from '../lib/clock.ts';
+import { monotonicNow, wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { RESOURCES_PREFIX } from '../model/resource-key.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { PRESENCE_PREFIX } from '../store/store.ts';
+import { AddressAllocator } from './addresses/address-allocator.ts';
 import { openAttachments } from './attach/open-attachments.ts';
 import { Bgp } from './bgp.ts';
 import type { AgentConfiguration } from './configuration.ts';
@@ -39,6 +41,7 @@ import { Monitoring } from './monitoring/monitoring.ts';
 import { openFelix } from './open-felix.ts';
 import { ResourceFeed } from './resource-feed.ts';
 import { StoreFollower } from './store-follower.ts';
+import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
 import { VERSION } from './version.ts';
 
 /** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
@@ -86,6 +89,7 @@ async function open(parts: {
   const { felix, kernel, filter } = openFelix({
     ...{ node, runDirectory, log, random, onFirstSync, closers },
     onAnnouncements: (announcements) => bgp.announce(announcements),
+    onTunnelsReady: (ready) => keeper.setReady(ready),
   });
   const bgp: Bgp = new Bgp({
     ...{ node, random, secretsDirectory },
@@ -109,6 +113,10 @@ async function open(parts: {
     ...{ node, felix, bgp, reader, log },
     nftablesProblem,
     speaksBgp: configuration.bgp,
+    tunnels: {
+      configure: (facts) => keeper.configure(facts, monotonicNow()),
+      receiving: () => keeper.receiving(monotonicNow()),
+    },
     onMetrics: (metrics) =>
       monitoring.configure({ metrics, collectors: bmpCollector === undefined ? [] : [bmpCollector] }),
   });
@@ -122,11 +130,22 @@ async function open(parts: {
 
   keepPresent({ store, node, startedAt, stopping, closers });
   const ownStore = follower.ownStore(({ writes }, revision) => reader.wrote(writes, revision));
+  const allocator = new AddressAllocator(ownStore, { reader });
+  const keeper = new TunnelKeeper({
+    ...{ node, store: ownStore, allocator, log, random },
+    setTunnel: (kind, address) => felix.setTunnel(kind, address),
+    onClosed: () => feed.tunnelsChanged(),
+  });
+  const keeping = keeper.run(stopping.signal);
+  closers.push(
+    () => keeping,
+    () => stopping.abort(),
+  );
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
     bgp: bgp.control.status(),
-    warnings: filter.warnings(),
+    warnings: [...filter.warnings(), ...keeper.problems()],
   });
   const policy = seePolicy({ felix, feed, filter, store, node, log, signal: stopping.signal, closers });
   closers.push(() => stopping.abort());
@@ -134,7 +153,11 @@ async function open(parts: {
   const controlServer = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
   closers.push(() => controlServer.closeAllConnections());
   closers.push(() => controlServer.close());
-  await openAttachments({ configuration, store: ownStore, ...{ kernel, felix, feed, reader, log, random, closers } });
+  await openAttachments({
+    configuration,
+    store: ownStore,
+    ...{ allocator, kernel, felix, feed, log, random, closers },
+  });
   log.info('agent started', { version: VERSION, pid: process.pid, store: store.description });
   return { readiness };
 }

@@ -9,6 +9,7 @@ import type { KernelOperation } from '../felix/dataplane/dataplane.ts';
 import type { TunnelDevice, TunnelStep } from '../felix/dataplane/tunnel-device.ts';
 import { tunnelSteps } from '../felix/dataplane/tunnel-device.ts';
 import type { IpipEnds } from '../felix/dataplane/tunnels.ts';
+import type { TunnelKind } from '../felix/desired/tunnels.ts';
 import type { IpipPrograms } from '../kernel/bpf/ipip-programs.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
@@ -155,6 +156,13 @@ export class Carrier {
     this.#programs ??= this.#openPrograms();
     return this.#programs;
   }
+}
+
+/** How a tunnel is made on this kernel; "" for one that is not there yet. */
+export function madeBy(kind: TunnelKind, link: Link | undefined): string {
+  if (link === undefined) return '';
+  if (kind !== 'ipip') return 'kernel vxlan';
+  return link.kind === KERNEL_IPIP ? 'kernel ipip' : 'eBPF programs';
 }
 
 function put<Value>(operation: Operation<Value>, work: (value: Value, key: string) => void): void {

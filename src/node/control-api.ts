@@ -50,10 +50,27 @@ export interface FelixStatus {
   readonly routes: number;
   /** Objects that differ from what is desired, each with its error where a try has failed. */
   readonly unsettled: readonly ObjectState[];
+  readonly tunnels: readonly TunnelView[];
   /** Endpoints whose container is gone or not there yet; they do not keep the host from being in sync. */
   readonly withoutDevice: readonly ObjectState[];
   /** Which of the kernel's packet filters is in force, and why that one. */
   readonly filter: { readonly title: string; readonly why: string };
+}
+
+/** A tunnel of this host to other hosts. */
+export interface TunnelView {
+  readonly device: string;
+  /** "kernel ipip", "eBPF programs", "kernel vxlan"; "" while it is not there. */
+  readonly madeBy: string;
+  readonly address: string;
+  /** Where outer packets come from. */
+  readonly local: string;
+  /** Null while it is not there. */
+  readonly mtu: number | null;
+  /** How many others it takes packets from (IPIP), or sends to (VXLAN). */
+  readonly hosts: number;
+  /** Whether others may send. */
+  readonly receives: boolean;
 }
 
 /** A container of this host, and whether what is to hold for it is in force. */

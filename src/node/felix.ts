@@ -24,7 +24,7 @@ import { pending } from '../felix/dataplane/unsettled.ts';
 import type { Announcement, DesiredChanges, DesiredEndpoint, Gateway, PeerRoute } from '../felix/desired/desired.ts';
 import type { FilterSettings } from '../felix/desired/filter-settings.ts';
 import type { TunnelKind } from '../felix/desired/tunnels.ts';
-import { TUNNEL_KINDS } from '../felix/desired/tunnels.ts';
+import { TUNNEL_KINDS, TUNNELS } from '../felix/desired/tunnels.ts';
 import type { IpipPrograms } from '../kernel/bpf/ipip-programs.ts';
 import type { Kernel, KernelEvent } from '../kernel/kernel.ts';
 import { KernelError } from '../kernel/kernel.ts';
@@ -39,8 +39,8 @@ import type { Link } from '../net/kernel-objects.ts';
 import { ROUTE_TABLE } from '../net/kernel-objects.ts';
 import { EndpointWaiters } from './attach/endpoint-waiters.ts';
 import type { BgpListener } from './bgp.ts';
-import { Carrier } from './carry-out.ts';
-import type { FelixStatus } from './control-api.ts';
+import { Carrier, madeBy } from './carry-out.ts';
+import type { FelixStatus, TunnelView } from './control-api.ts';
 import type { BackendChoice } from './filter/backend-choice.ts';
 import type { CuttingGround } from './filter/connection-cutter.ts';
 import type { PacketFilter } from './filter/packet-filter.ts';
@@ -260,6 +260,7 @@ export class Felix implements BgpListener {
       endpoints: this.#dataplane.endpoints().length,
       routes: this.#dataplane.routeCount,
       unsettled,
+      tunnels: this.#tunnelViews(),
       withoutDevice: this.#dataplane.endpointsWithoutDevice(),
       filter: this.#filter.backend,
     };
@@ -440,6 +441,19 @@ export class Felix implements BgpListener {
     if (!this.#storeInSync) return 'the store has not been read yet';
     if (!this.#filter.inForce) return `packet filter: ${this.#filter.error ?? 'not applied yet'}`;
     return this.#filter.refusal(id) ?? this.#dataplane.endpointPending(id);
+  }
+
+  #tunnelViews(): TunnelView[] {
+    const ready = this.#dataplane.tunnelsReady();
+    return this.#dataplane.tunnels().map(({ tunnel: { kind, address, local, remotes, hosts }, link }) => ({
+      device: TUNNELS[kind].deviceName,
+      madeBy: madeBy(kind, link),
+      address: formatIp(address),
+      local: formatIp(local),
+      mtu: link?.mtu ?? null,
+      hosts: kind === 'ipip' ? hosts.length : remotes.length,
+      receives: this.#filter.inForce && ready.has(kind),
+    }));
   }
 
   #unsettled(): Unsettled[] {

@@ -8,12 +8,14 @@
  */
 import { join } from 'node:path';
 import type { Announcement } from '../felix/desired/desired.ts';
+import { openIpipPrograms } from '../kernel/bpf/ipip-programs.ts';
 import { openConntrack } from '../kernel/conntrack.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/netlink-kernel.ts';
 import { releaseFreeMemory } from '../kernel/process-memory.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/prng.ts';
+import type { TunnelWorld } from './felix.ts';
 import { Felix } from './felix.ts';
 import { ConnectionCutter } from './filter/connection-cutter.ts';
 import { openFilterBackend, openGuard, openLeftovers, recordBackends } from './filter/open-backend.ts';
@@ -36,13 +38,15 @@ export function openFelix(options: {
   readonly node: string;
   readonly runDirectory: string;
   readonly onAnnouncements: (announcements: readonly Announcement[]) => void;
+  /** Called after each pass with the tunnels that receive. */
+  readonly onTunnelsReady: TunnelWorld['onReady'];
   /** Called when everything is in force for the first time. */
   readonly onFirstSync: () => void;
   readonly log: Log;
   readonly random: Random;
   readonly closers: (() => unknown)[];
 }): OpenFelix {
-  const { node, runDirectory, onAnnouncements, onFirstSync, log, random, closers } = options;
+  const { node, runDirectory, onAnnouncements, onTunnelsReady, onFirstSync, log, random, closers } = options;
   const kernel = openKernel();
   closers.push(() => kernel.close());
   const settingsFile = join(runDirectory, SETTINGS_FILE_NAME);
@@ -57,6 +61,7 @@ export function openFelix(options: {
   closers.push(() => filter.close());
   const felix: Felix = new Felix({
     ...{ node, kernel, filter, log, random, onAnnouncements },
+    tunnels: { openIpipPrograms: () => openIpipPrograms(), onReady: onTunnelsReady },
     onAddressesGone: (addresses) => cutter.addressesGone(addresses),
     beforeHostSetting: (name, value) => recordSetting(settingsFile, kernel, { name, value }),
     onFirstSync: () => {

@@ -8,6 +8,7 @@
 
 import { calculationSettings } from '../felix/calc/calculation-settings.ts';
 import { endpointId } from '../felix/calc/local-endpoints.ts';
+import type { TunnelKind } from '../felix/desired/tunnels.ts';
 import type { Log } from '../lib/log.ts';
 import { setOrDelete } from '../lib/set-or-delete.ts';
 import type { BgpConfiguration } from '../model/bgp-configuration.ts';
@@ -38,6 +39,15 @@ import type { FelixNumbers } from './monitoring/felix-metrics.ts';
 import { metricsPlace } from './monitoring/metrics-place.ts';
 import type { MetricsPlace } from './monitoring/metrics-server.ts';
 import type { StoreListener } from './store-follower.ts';
+import type { TunnelFacts } from './tunnels/tunnel-keeper.ts';
+import { neededTunnels } from './tunnels/tunnel-wishes.ts';
+
+/** Who keeps this host's tunnels. */
+export interface TunnelListener {
+  configure(facts: TunnelFacts): void;
+  /** The tunnels by which packets are taken. */
+  receiving(): ReadonlySet<TunnelKind>;
+}
 
 export class ResourceFeed implements StoreListener {
   readonly #node: string;
@@ -64,6 +74,7 @@ export class ResourceFeed implements StoreListener {
   readonly #onMetrics: (place: MetricsPlace | undefined) => void;
   readonly #nftablesProblem: () => string | undefined;
   readonly #speaksBgp: boolean;
+  readonly #tunnels: TunnelListener | undefined;
   /** Changes that were told, by kind. */
   readonly updates = new Map<string, number>();
   #resyncs = 0;
@@ -83,6 +94,8 @@ export class ResourceFeed implements StoreListener {
     readonly nftablesProblem: () => string | undefined;
     /** Where no BGP is spoken, all routes to other hosts follow from the store, unless a configuration says otherwise. */
     readonly speaksBgp: boolean;
+    /** Undefined where nobody keeps tunnels. */
+    readonly tunnels?: TunnelListener;
   }) {
     this.#node = options.node;
     this.#felix = options.felix;
@@ -91,12 +104,18 @@ export class ResourceFeed implements StoreListener {
     this.#log = options.log;
     this.#onMetrics = options.onMetrics;
     this.#speaksBgp = options.speaksBgp;
+    this.#tunnels = options.tunnels;
     let works = false;
     this.#nftablesProblem = () => {
       const problem = works ? undefined : options.nftablesProblem();
       works = problem === undefined; // what works is not tried again at each change of a configuration
       return problem;
     };
+  }
+
+  /** What the packet filter depends on besides resources may be otherwise: which tunnels receive. */
+  tunnelsChanged(): void {
+    this.#configure();
   }
 
   /** The resource of our own node, once it is there. */
@@ -293,7 +312,11 @@ export class ResourceFeed implements StoreListener {
   #configureFelix(): void {
     const { felix, annotations } = felixOnNode(this.#node, this.ownNode(), this.#felixConfigurations);
     const choice = chooseBackend(felix, this.#nftablesProblem);
-    const settings = filterSettings({ felix, annotations }, this.#bgpResources.pools.values(), choice.kind);
+    const node = this.ownNode();
+    const { pools } = this.#bgpResources;
+    const addresses = node === undefined ? {} : nodeAddresses(node);
+    this.#tunnels?.configure({ node, needed: neededTunnels({ pools: pools.values(), felix, addresses }) });
+    const settings = filterSettings({ felix, annotations }, pools.values(), choice.kind, this.#tunnels?.receiving());
     const bgp = this.#bgpResources.configurations.get(DEFAULT_BGP_CONFIGURATION);
     this.#felix.calculation.setSettings(calculationSettings(felix, bgp, this.#speaksBgp));
     this.#felix.configureFilter(choice, settings);

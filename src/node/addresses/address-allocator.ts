@@ -11,21 +11,24 @@
  */
 import type { Assignment, AssignOutcome, BlockLimits } from '../../ipam/assign.ts';
 import { blockLimitsOf, planAssign } from '../../ipam/assign.ts';
-import { SINCE_ATTRIBUTE } from '../../ipam/block.ts';
+import { blockPrefix, ordinalsOf, SINCE_ATTRIBUTE } from '../../ipam/block.ts';
 import { planClaim } from '../../ipam/claim.ts';
 import { handleFailure, handleKey } from '../../ipam/handle.ts';
-import { planReleaseEmptyBlocks, planReleaseHandle } from '../../ipam/release.ts';
+import { planReleaseAddress, planReleaseEmptyBlocks, planReleaseHandle } from '../../ipam/release.ts';
 import type { FailureCode, Snapshot } from '../../ipam/snapshot.ts';
+import { blockWith } from '../../ipam/snapshot.ts';
 import { wallClockNow } from '../../lib/clock.ts';
 import { DEFAULT_CONFIGURATION } from '../../model/configuration-name.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
+import type { IpamBlock } from '../../model/ipam-block.ts';
 import type { IpamHandle } from '../../model/ipam-handle.ts';
 import type { KindName } from '../../model/kinds.ts';
 import { cidrName, kindPrefix, resourceKey } from '../../model/resource-key.ts';
 import type { Labels } from '../../model/selector.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import { cidr, formatCidr } from '../../net/cidr.ts';
+import { addressIn, cidr, formatCidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
+import { formatIp, sameIp } from '../../net/ip.ts';
 import type { Store, Transaction } from '../../store/store.ts';
 import { EntryReader, type OfKind } from '../entry-reader.ts';
 
@@ -97,6 +100,25 @@ export class AddressAllocator {
       const { plan, released } = planReleaseHandle(handle, blocks);
       return { plan, also, result: released };
     });
+  }
+
+  /** Releases one address of a handle, if it has it. */
+  async releaseAddress(handleId: string, address: Ip): Promise<void> {
+    await this.#inTurn(`release ${formatIp(address)} of ${handleId}`, async () => {
+      const handle = await this.#handle(handleId);
+      const { blocks } = await this.#blocksOf(Object.keys(handle?.spec.block ?? {}));
+      const block = blockWith(blocks, address);
+      const isOurs = block !== undefined && addressesIn(block, handleId).some((each) => sameIp(each, address));
+      const plan = isOurs ? planReleaseAddress(block, handle, address).plan : NOTHING;
+      return { plan, also: NOTHING, result: undefined };
+    });
+  }
+
+  /** The addresses that a handle has now. */
+  async addressesOf(handleId: string): Promise<readonly Ip[]> {
+    const handle = await this.#handle(handleId);
+    const { blocks } = await this.#blocksOf(Object.keys(handle?.spec.block ?? {}));
+    return [...blocks.values()].flatMap((block) => addressesIn(block, handleId));
   }
 
   /** Makes the block the node's; nothing happens when it is already. */
@@ -257,6 +279,10 @@ export class AddressAllocator {
 
 function byCidr({ resources, unreadable }: OfKind<'IPAMBlock'>): Pick<Snapshot, 'blocks' | 'unreadable'> {
   return { blocks: new Map(resources.map((block) => [block.spec.cidr, block])), unreadable: new Set(unreadable) };
+}
+
+function addressesIn(block: IpamBlock, handleId: string): Ip[] {
+  return ordinalsOf(block, handleId).map((ordinal) => addressIn(blockPrefix(block), ordinal));
 }
 
 function ignore(): void {}

@@ -14,12 +14,11 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/prng.ts';
 import { sameIp } from '../../net/ip.ts';
 import type { Store } from '../../store/store.ts';
-import { AddressAllocator } from '../addresses/address-allocator.ts';
+import type { AddressAllocator } from '../addresses/address-allocator.ts';
 import { AddressGarbage } from '../addresses/address-garbage.ts';
 import { nodeAddresses } from '../bgp/peer-sessions.ts';
 import type { AgentConfiguration } from '../configuration.ts';
 import { CNI_SOCKET_NAME } from '../control-api.ts';
-import type { EntryReader } from '../entry-reader.ts';
 import type { Felix } from '../felix.ts';
 import type { ResourceFeed } from '../resource-feed.ts';
 import { containerLabels, isKnownContainer } from '../runtimes/container-databases.ts';
@@ -34,17 +33,17 @@ export async function openAttachments(parts: {
   readonly configuration: AgentConfiguration;
   /** Whose writes the feed hears at once. */
   readonly store: Store;
+  /** Over the same store. */
+  readonly allocator: AddressAllocator;
   readonly kernel: Kernel;
   readonly felix: Felix;
   readonly feed: ResourceFeed;
-  readonly reader: EntryReader;
   readonly log: Log;
   readonly random: Random;
   readonly closers: (() => unknown)[];
 }): Promise<void> {
-  const { configuration, store, kernel, felix, feed, reader, log, random, closers } = parts;
+  const { configuration, store, allocator, kernel, felix, feed, log, random, closers } = parts;
   const { node, runDirectory, podmanState: podman, containerdState: containerd } = configuration;
-  const allocator = new AddressAllocator(store, { reader });
   const facts = () => nodeFacts(feed, felix);
   const hasDevice = (name: string) => kernel.link(name) !== undefined;
   const labelsOf = (id: string) => containerLabels(id, { podman, containerd });

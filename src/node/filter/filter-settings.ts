@@ -2,9 +2,11 @@
  * From FelixConfiguration and the pools to what the packet filter is built with.
  *
  * Pure translation: names and meaning are Calico's. Where Calico has a parameter for iptables and one for nftables, the one of
- * the backend in force counts. A tunnel is in use when a pool uses it, unless the configuration says otherwise.
+ * the backend in force counts. A tunnel is in use when a pool uses it, unless the configuration says otherwise, and as long as
+ * packets are still taken by it.
  */
 import type { FailsafePort, FilterSettings, MarkBits } from '../../felix/desired/filter-settings.ts';
+import type { TunnelKind } from '../../felix/desired/tunnels.ts';
 import type { EffectiveFelix } from '../../model/felix-configuration.ts';
 import type { SafePort } from '../../model/felix-fields.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
@@ -23,11 +25,13 @@ export function filterSettings(
   { felix, annotations }: FelixOnNode,
   pools: Iterable<IpPool>,
   backend: BackendKind,
+  receiving: ReadonlySet<TunnelKind> = new Set(),
 ): FilterSettings {
   const used = [...pools];
   const nftables = backend === 'nftables';
-  const ipip = felix.ipipEnabled ?? used.some(({ spec }) => spec.ipipMode !== 'Never');
-  const vxlan = felix.vxlanEnabled ?? used.some(({ spec }) => spec.vxlanMode !== 'Never');
+  const ipip = receiving.has('ipip') || (felix.ipipEnabled ?? used.some(({ spec }) => spec.ipipMode !== 'Never'));
+  const receivesVxlan = receiving.has('vxlan') || receiving.has('vxlan-v6');
+  const vxlan = receivesVxlan || (felix.vxlanEnabled ?? used.some(({ spec }) => spec.vxlanMode !== 'Never'));
   const allow = nftables ? felix.nftablesFilterAllowAction : felix.iptablesFilterAllowAction;
   const mangleAllow = nftables ? felix.nftablesMangleAllowAction : felix.iptablesMangleAllowAction;
   const deny = nftables ? felix.nftablesFilterDenyAction : felix.iptablesFilterDenyAction;
