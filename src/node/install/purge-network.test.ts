@@ -3,14 +3,17 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { createFakeKernel } from '../../kernel/fake-kernel.ts';
+import type { IpipPrograms } from '../../kernel/bpf/ipip-programs.ts';
+import { createFakeKernel, createFakeWorld } from '../../kernel/fake-kernel.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { cidr } from '../../net/cidr.ts';
 import { ip } from '../../net/ip.ts';
 import type { Route } from '../../net/kernel-objects.ts';
 import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../../net/kernel-objects.ts';
+import { parseMac } from '../../net/mac.ts';
 import { readSettingsRecord, recordSetting } from '../settings-record.ts';
 import { devicesPart, routesPart, settingsPart } from './purge-network.ts';
+import { tunnelsPart } from './purge-tunnels.ts';
 
 const BLACKHOLE: Route = {
   destination: cidr('172.17.8.0/24'),
@@ -58,8 +61,12 @@ describe('purging the network', () => {
   it('takes routes with our mark, and says when the default route is one of them', () => {
     kernel.putRoute(BLACKHOLE);
     kernel.putRoute({ ...BLACKHOLE, destination: cidr('10.0.0.0/8'), protocol: ROUTE_PROTOCOL.static });
+    kernel.putRoute({ ...BLACKHOLE, destination: cidr('172.17.9.0/24'), protocol: ROUTE_PROTOCOL.felix });
     const part = routesPart(kernel);
-    assert.deepEqual(part.list(), [{ kind: 'route', name: 'blackhole 172.17.8.0/24', detail: 'proto bird' }]);
+    assert.deepEqual(part.list(), [
+      { kind: 'route', name: 'blackhole 172.17.8.0/24', detail: 'proto bird' },
+      { kind: 'route', name: 'blackhole 172.17.9.0/24', detail: 'proto 80' },
+    ]);
     assert.deepEqual(part.notes?.(), []);
     kernel.putRoute({ ...BLACKHOLE, destination: cidr('0.0.0.0/0') });
     assert.match(part.notes?.().join() ?? '', /the default route/);
@@ -68,6 +75,41 @@ describe('purging the network', () => {
       kernel.routes(ROUTE_TABLE.main).map(({ protocol }) => protocol),
       [ROUTE_PROTOCOL.static],
     );
+  });
+
+  it('takes tunnels by their names, and of the kernel’s IPIP what can be taken', () => {
+    const own = createFakeWorld({ ipip: true }).open();
+    const mac = parseMac('66:00:00:00:00:01');
+    assert.ok(mac !== undefined);
+    const vxlan = { vni: 4096, port: 4789, local: ip('10.0.0.1'), parent: undefined, mac, mtu: 1450 };
+    own.addVxlan({ ...vxlan, name: 'vxlan.calico' });
+    own.addVxlan({ ...vxlan, name: 'others', vni: 7 });
+    const { index } = own.addIpip({ name: 'tunl0', mtu: 1480 });
+    own.setLinkUp(index, true);
+    own.addAddress(index, ip('172.17.8.1'), 32);
+    const part = tunnelsPart(own, () => assert.fail('no programs here'));
+    assert.deepEqual(part.list(), [
+      { kind: 'tunnel', name: 'tunl0', detail: 'to other hosts, by kernel ipip' },
+      { kind: 'tunnel', name: 'vxlan.calico', detail: 'to other hosts, by kernel vxlan' },
+    ]);
+    part.remove();
+    assert.deepEqual(part.list(), []);
+    assert.deepEqual(
+      own.links().map(({ name, up }) => `${name} ${up}`),
+      ['lo false', 'others false', 'tunl0 false'],
+    );
+    assert.deepEqual(own.addresses(), []);
+  });
+
+  it('has programs take themselves away where they make IPIP', () => {
+    const { index } = kernel.addVeth({ name: 'tunl0', peer: { name: 'tunl0-peer' } });
+    const called: string[] = [];
+    const programs = { remove: () => kernel.removeLink(index), close: () => called.push('close') } as unknown;
+    const part = tunnelsPart(kernel, () => programs as IpipPrograms);
+    assert.deepEqual(part.list(), [{ kind: 'tunnel', name: 'tunl0', detail: 'to other hosts, by eBPF programs' }]);
+    part.remove();
+    assert.deepEqual(part.list(), []);
+    assert.deepEqual(called, ['close']);
   });
 
   it('puts settings back, and those that the kernel has changed along with them', () => {

@@ -5,6 +5,7 @@
  * then on no packet of a container passes, so that the packet filter may go. Settings are put back to what the agent, or
  * the installation, has written down, unless somebody has changed them since.
  */
+import type { RouteOwner } from '../../felix/dataplane/ownership.ts';
 import { isWorkloadDevice, routeOwnership } from '../../felix/dataplane/ownership.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { KernelError } from '../../kernel/kernel.ts';
@@ -60,9 +61,15 @@ function ownRoutes(links: readonly Link[], routes: readonly Route[]): OwnRoute[]
     const owner = routeOwnership(route, devices);
     if (owner === undefined) return [];
     const text = formatRoute(route, (index) => names.get(index)).replace(/ proto \d+$/, '');
-    return [{ route, name: text, detail: owner === 'local' ? 'to a container' : 'proto bird' }];
+    return [{ route, name: text, detail: ROUTE_DETAILS[owner] }];
   });
 }
+
+const ROUTE_DETAILS: Readonly<Record<RouteOwner, string>> = {
+  local: 'to a container',
+  learned: 'proto bird',
+  stored: 'proto 80',
+};
 
 /** `recorded`: what settings were before us, the first of a name counts. */
 export function settingsPart(kernel: Kernel, recorded: readonly RecordedSetting[]): PurgePart {
@@ -92,7 +99,7 @@ export function settingsPart(kernel: Kernel, recorded: readonly RecordedSetting[
 }
 
 /** That it has gone by itself is as good. */
-function unlessGone(code: string, work: () => void): void {
+export function unlessGone(code: string, work: () => void): void {
   try {
     work();
   } catch (error) {

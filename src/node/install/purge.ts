@@ -8,6 +8,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { openIpipPrograms } from '../../kernel/bpf/ipip-programs.ts';
 import { KernelError } from '../../kernel/kernel.ts';
 import { openKernel } from '../../kernel/netlink-kernel.ts';
 import { openStore } from '../../store/open-store.ts';
@@ -24,6 +25,7 @@ import { filterParts } from './purge-filter.ts';
 import { devicesPart, routesPart, settingsPart } from './purge-network.ts';
 import type { OwnedObject, PurgePart } from './purge-part.ts';
 import { storePart } from './purge-store.ts';
+import { tunnelsPart } from './purge-tunnels.ts';
 import type { Systemd } from './systemd.ts';
 import { openSystemd } from './systemd.ts';
 import { CONFIGURATION_PATH, UNIT_NAME } from './unit.ts';
@@ -127,6 +129,7 @@ async function withParts<Result>(
     runtimesPart(configuration.cniConfiguration ?? join(root, CONFLIST_PATH)),
     agentPart(runDirectory, systemd, options.stopAgent),
     devicesPart(kernel),
+    tunnelsPart(kernel, () => openIpipPrograms()),
     ...filters,
     routesPart(kernel),
     settingsPart(kernel, recorded),

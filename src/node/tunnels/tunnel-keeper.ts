@@ -19,8 +19,6 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/prng.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
 import type { Node } from '../../model/node.ts';
-import { entryOfKind, valueOfResource } from '../../model/resource-entry.ts';
-import { resourceKey } from '../../model/resource-key.ts';
 import { containsIp } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
 import { formatIp, sameIp } from '../../net/ip.ts';
@@ -29,7 +27,7 @@ import { StoreError } from '../../store/store.ts';
 import type { AddressAllocator } from '../addresses/address-allocator.ts';
 import { AllocationError } from '../addresses/address-allocator.ts';
 import { DEVICE_ATTRIBUTE } from '../addresses/address-garbage.ts';
-import { tunnelOfNode, withTunnel } from './tunnel-node.ts';
+import { tunnelOfNode, writeTunnel } from './tunnel-node.ts';
 import { TunnelGrace } from './tunnel-wishes.ts';
 
 export interface TunnelFacts {
@@ -53,8 +51,6 @@ interface KeeperOptions {
 const RETRY: Backoff = { firstMs: 200, maxMs: 10_000 };
 /** Somebody may release an address by hand; another container would get it sooner or later. */
 const RECHECK_MS = 60_000;
-/** Each lost attempt is another's success at the same Node. */
-const ATTEMPTS_MAX = 20;
 
 export class TunnelKeeper {
   readonly #options: KeeperOptions;
@@ -238,16 +234,7 @@ export class TunnelKeeper {
 
   async #writeNode(kind: TunnelKind, address: Ip | undefined): Promise<void> {
     const { store, node } = this.#options;
-    const key = resourceKey({ kind: 'Node', name: node });
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const entry = await store.get(key);
-      const resource = entry && entryOfKind('Node', entry);
-      if (entry === undefined || resource === undefined || sameIp(tunnelOfNode(resource, kind), address)) return;
-      const value = valueOfResource(withTunnel(resource, kind, address));
-      const expect = [{ key, revision: entry.revision }];
-      const outcome = await store.transact({ expect, writes: [{ kind: 'put', key, value }] });
-      if (outcome.ok) return;
-    }
+    if (await writeTunnel(store, node, kind, address)) return;
     throw new AllocationError('busy', `Node ${node} was changed by others again and again; trying later`);
   }
 
