@@ -460,6 +460,13 @@ describe('tunnels change', () => {
     }
   });
 
+  it('a route that must leave a tunnel goes, though there is no other way for it yet', () => {
+    const rig = converged([['vxlan', VXLAN]], [TO_B]);
+    const gateways = [{ address: ip('192.168.200.101'), deviceName: undefined }];
+    rig.want([], [{ ...TO_B, target: { kind: 'gateways', gateways, protocol: 'felix' } }]);
+    assert.deepEqual(rig.converge(), ['route remove 172.17.9.0/24 table 254 metric 0']);
+  });
+
   it('IPIP by programs goes whole; the kernel’s device goes down and loses its address', () => {
     for (const [ipip, left] of [
       [false, []],

@@ -284,9 +284,9 @@ export class Felix implements BgpListener {
         break;
       }
       case 'address':
-        this.#dataplane.observeAddress(event.address, event.removed);
+        // With the last address of a device all its routes go, of which nobody is told.
+        this.#schedule(this.#dataplane.observeAddress(event.address, event.removed) ? 'everything' : 'nothing');
         this.#hostDevicesMayDiffer = true;
-        this.#schedule('nothing');
         break;
       case 'route':
         if (event.route.table !== ROUTE_TABLE.main) break;

@@ -99,7 +99,7 @@ export class Calculation {
     this.#node = node;
     this.#policy = new PolicyCalculation(node);
     this.#clusterRoutes = new ClusterRoutes(node, this.#hosts, this.#routes);
-    this.#tunnels = new TunnelCalculation(node, this.#hosts, this.#nodes);
+    this.#tunnels = new TunnelCalculation(node, this.#hosts, this.#nodes, this.#routes);
     this.#services = new Services(node);
     this.#routes.set(formatCidr(hostPrefix(WORKLOAD_GATEWAY)), 'gateway', RANK.device, gatewayRoute());
   }
@@ -237,12 +237,13 @@ export class Calculation {
     for (const id of workloads) this.#endpointsMayDiffer.add(id);
     const endpoints = this.#takeEndpoints();
     const services = this.#takeServices();
+    const tunnels = this.#tunnels.takeChanges(); // which brings routes, too
     return {
       endpoints,
       policy,
       services,
       routes: this.#routes.takeChanges(),
-      tunnels: this.#tunnels.takeChanges(),
+      tunnels,
       announcements: this.#takeAnnouncements(),
     };
   }

@@ -105,6 +105,21 @@ describe('the tunnels of a host', () => {
     assert.deepEqual(taken(), []);
   });
 
+  it('have a route to each gateway in the tunnel over IPv6, and to none over IPv4', () => {
+    const calculation = told(A, B, C);
+    const routes = () =>
+      [...calculation.takeChanges().routes].flatMap(([key, route]) => {
+        if (route === undefined) return [`${key} none`];
+        return route.target.kind === 'device' && key !== '169.254.1.1/32' ? [`${key} ${route.target.deviceName}`] : [];
+      });
+    calculation.setTunnel('vxlan', ip('172.17.8.0'));
+    assert.deepEqual(routes(), []);
+    calculation.setTunnel('vxlan-v6', ip('fd00:17::8'));
+    assert.deepEqual(routes(), ['fd00:17::1/128 vxlan-v6.calico']);
+    calculation.updateNode('host-c', undefined);
+    assert.deepEqual(routes(), ['fd00:17::1/128 none']);
+  });
+
   it('take IPIP from hosts that somebody lists', () => {
     const calculation = told(A);
     calculation.setTunnel('ipip', ip('172.17.8.1'));

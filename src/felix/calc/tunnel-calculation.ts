@@ -4,16 +4,22 @@
  * Whether a kind of tunnel is wanted, and its address, is told from outside, for both take IPAM and time; until then nothing is said
  * of the kind, and what an earlier process made stays as it is. The other ends follow from the Node resources: for VXLAN all
  * hosts that bear its address, for IPIP all hosts, since it asks for no more than who may send.
+ *
+ * Linux takes an IPv6 gateway that is "onlink" only where no other device has a route to it, but a default one. As long as the block
+ * that it is in is routed in another way, that is so; hence each gateway in the tunnel over IPv6 has a route of its own.
  */
 import type { Node } from '../../model/node.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import { parseCidr } from '../../net/cidr.ts';
+import { formatCidr, hostPrefix, parseCidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
 import { addressBits, compareIp, formatIp, parseIp } from '../../net/ip.ts';
+import type { DesiredRoute } from '../desired/desired.ts';
 import type { DesiredTunnel, TunnelKind, TunnelRemote } from '../desired/tunnels.ts';
 import { TUNNEL_KINDS, TUNNELS } from '../desired/tunnels.ts';
+import type { Candidates } from './candidates.ts';
 import type { HostFacts, Hosts } from './hosts.ts';
 import { hostAddresses } from './policy/fixed-sets.ts';
+import { RANK } from './route-ranks.ts';
 
 /** From FelixConfiguration. */
 export interface TunnelSettings {
@@ -37,13 +43,17 @@ export class TunnelCalculation {
   readonly #node: string;
   readonly #hosts: Hosts;
   readonly #nodes: ReadonlyMap<string, Node>;
+  readonly #routes: Candidates<DesiredRoute>;
+  /** Of gateways in the tunnel over IPv6, by destination. */
+  #gateways = new Set<string>();
   #settings = TUNNEL_SETTINGS_DEFAULTS;
   /** Undefined: wanted no more. */
   readonly #own = new Map<TunnelKind, Ip | undefined>();
   readonly #told = new Map<TunnelKind, string>();
   #mayDiffer = false;
 
-  constructor(node: string, hosts: Hosts, nodes: ReadonlyMap<string, Node>) {
+  constructor(node: string, hosts: Hosts, nodes: ReadonlyMap<string, Node>, routes: Candidates<DesiredRoute>) {
+    this.#routes = routes;
     this.#node = node;
     this.#hosts = hosts;
     this.#nodes = nodes;
@@ -63,7 +73,7 @@ export class TunnelCalculation {
     this.#mayDiffer ||= this.#own.size > 0;
   }
 
-  /** What differs from what was told last. */
+  /** What differs from what was told last; routes to gateways go to the candidates. */
   takeChanges(): Map<TunnelKind, DesiredTunnel | undefined> {
     const changes = new Map<TunnelKind, DesiredTunnel | undefined>();
     if (!this.#mayDiffer) return changes;
@@ -74,8 +84,22 @@ export class TunnelCalculation {
       if (this.#told.get(kind) === text) continue;
       this.#told.set(kind, text);
       changes.set(kind, tunnel);
+      if (kind === 'vxlan-v6') this.#routeToGateways(tunnel?.remotes ?? []);
     }
     return changes;
+  }
+
+  #routeToGateways(remotes: readonly TunnelRemote[]): void {
+    const { deviceName } = TUNNELS['vxlan-v6'];
+    const wanted = new Map(remotes.map((remote) => [formatCidr(hostPrefix(remote.address)), remote]));
+    for (const key of this.#gateways) if (!wanted.has(key)) this.#routes.set(key, 'tunnel', RANK.tunnel, undefined);
+    for (const [key, { address, node }] of wanted) {
+      if (this.#gateways.has(key)) continue;
+      const provenance = { origin: `the end of the tunnel at ${node}` };
+      const target = { kind: 'device', deviceName } as const;
+      this.#routes.set(key, 'tunnel', RANK.tunnel, { destination: hostPrefix(address), target, provenance });
+    }
+    this.#gateways = new Set(wanted.keys());
   }
 
   #tunnel(kind: TunnelKind, address: Ip | undefined): DesiredTunnel | undefined {

@@ -140,10 +140,12 @@ export class Dataplane {
     return isLost && !isWorkloadDevice(before.name);
   }
 
-  observeAddress(address: Address, removed: boolean): void {
+  /** An address came or went. Gives true when routes may have gone with it that only a full reading can tell. */
+  observeAddress(address: Address, removed: boolean): boolean {
     const changes = removed ? this.interfaces.removeAddress(address) : this.interfaces.putAddress(address);
     this.#interfacesChanged(changes, new Map());
     if (changes.uplinks) this.#tunnels.interfacesChanged();
+    return removed && changes.uplinks;
   }
 
   observeRoute(route: Route, removed: boolean): void {

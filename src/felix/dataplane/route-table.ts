@@ -16,6 +16,7 @@ import { familyOf, formatCidr } from '../../net/cidr.ts';
 import type { IfIndex, Route } from '../../net/kernel-objects.ts';
 import { ROUTE_TABLE, routeKey, sameRoute } from '../../net/kernel-objects.ts';
 import type { DesiredRoute, RouteTarget } from '../desired/desired.ts';
+import { isTunnelDevice } from '../desired/tunnels.ts';
 import type { InterfaceChanges, Interfaces } from './interfaces.ts';
 import type { RouteOwner } from './ownership.ts';
 import { routeOwnership } from './ownership.ts';
@@ -93,13 +94,14 @@ export class RouteTable {
     return this.#routes.operations(now).filter(({ kind, key }) => kind === 'remove' && this.#isRemovable(key));
   }
 
-  /** Routes to add or change; those to containers only with `toContainers`. */
+  /** Routes to add or change, those out of a device before those whose gateways they may lead to; to containers only with `toContainers`. */
   additions(now: Instant, toContainers: boolean): Operation<Route>[] {
-    return this.#routes
+    const additions = this.#routes
       .operations(now)
       .filter(
         (operation) => operation.kind !== 'remove' && (toContainers || this.#ownership(operation.desired) !== 'local'),
       );
+    return additions.sort((a, b) => Number(hasGateway(a)) - Number(hasGateway(b)));
   }
 
   report(operation: Operation<Route>, error: string | undefined, now: Instant): void {
@@ -153,17 +155,30 @@ export class RouteTable {
   }
 
   #ownership(route: Route): RouteOwner | undefined {
-    const names = route.nextHops.flatMap(({ index }) => {
+    return routeOwnership(route, this.#deviceNames(route));
+  }
+
+  #deviceNames({ nextHops }: Route): string[] {
+    return nextHops.flatMap(({ index }) => {
       const link = index === undefined ? undefined : this.#interfaces.linkAt(index);
       return link === undefined ? [] : [link.name];
     });
-    return routeOwnership(route, names);
   }
 
-  /** A route that waits for its device is still wanted: what stands in its place meanwhile is left alone. */
+  #leavesTunnel(seen: Route, destination: string): boolean {
+    const wanted = devicesOf(this.#desired.get(destination)?.target);
+    return this.#deviceNames(seen).some((name) => isTunnelDevice(name) && !wanted.includes(name));
+  }
+
+  /**
+   * A route that waits for its device is still wanted: what stands in its place meanwhile is left alone, but for one through a
+   * tunnel that it shall not go through any more.
+   */
   #isRemovable(key: string): boolean {
     const seen = this.#seen.get(key);
-    if (seen === undefined || this.#waiting.has(formatCidr(seen.destination))) return false;
+    if (seen === undefined) return false;
+    const destination = formatCidr(seen.destination);
+    if (this.#waiting.has(destination) && !this.#leavesTunnel(seen, destination)) return false;
     const owner = this.#ownership(seen);
     return owner !== undefined && this.#mayRemove[owner];
   }
@@ -177,6 +192,10 @@ export class RouteTable {
       else this.#destinations.set(deviceName, destinations);
     }
   }
+}
+
+function hasGateway(operation: Operation<Route>): boolean {
+  return operation.kind !== 'remove' && operation.desired.nextHops.some(({ gateway }) => gateway !== undefined);
 }
 
 /** The devices that a target names; those of other gateways are found by their subnets. */

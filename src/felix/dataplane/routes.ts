@@ -19,6 +19,7 @@ import { compareIp, formatIp, isLinkLocal } from '../../net/ip.ts';
 import type { NextHop, Route } from '../../net/kernel-objects.ts';
 import { ROUTE_PROTOCOL, ROUTE_SCOPE, ROUTE_TABLE } from '../../net/kernel-objects.ts';
 import type { DesiredRoute, Gateway } from '../desired/desired.ts';
+import { isTunnelDevice } from '../desired/tunnels.ts';
 import type { Interfaces } from './interfaces.ts';
 import { isWorkloadDevice } from './ownership.ts';
 
@@ -43,7 +44,7 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
       const link = interfaces.link(target.deviceName);
       if (link === undefined) return { waitingFor: `device ${target.deviceName} does not exist` };
       if (!link.up) return { waitingFor: `device ${target.deviceName} is down` };
-      const protocol = isWorkloadDevice(link.name) ? ROUTE_PROTOCOL.boot : ROUTE_PROTOCOL.bird;
+      const protocol = protocolOfDevice(link.name);
       const nextHops = [{ gateway: undefined, index: link.index, onlink: false }];
       const scope = destination.address.family === 4 ? ROUTE_SCOPE.link : ROUTE_SCOPE.universe; // IPv6 has no scopes
       return { route: { ...common, type: 'unicast', nextHops, protocol, scope } };
@@ -59,6 +60,12 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
       return { route: { ...common, type: 'unicast', nextHops: found, protocol, scope: ROUTE_SCOPE.universe } };
     }
   }
+}
+
+/** A container's; a tunnel's, to a gateway in it; or loopback's, to the gateway of all containers. */
+function protocolOfDevice(name: string): number {
+  if (isWorkloadDevice(name)) return ROUTE_PROTOCOL.boot;
+  return isTunnelDevice(name) ? ROUTE_PROTOCOL.felix : ROUTE_PROTOCOL.bird;
 }
 
 function nextHopTo({ address: gateway, deviceName }: Gateway, interfaces: Interfaces): NextHop | string {

@@ -144,11 +144,15 @@ export class Tunnels {
   operations(now: Instant): TunnelOperation[] {
     const devices = this.devices.operations(now).filter(({ kind }) => kind !== 'remove');
     if (devices.length > 0) return devices.map((operation) => ({ kind: 'tunnel', operation }) as const);
+    // With a device's last address its routes would go.
+    const addresses = this.addresses
+      .operations(now)
+      .sort((a, b) => Number(a.kind === 'remove') - Number(b.kind === 'remove'));
     const [forwarding, neighbours] = this.needsTables
       ? [[], []]
       : [this.forwarding.operations(now), this.neighbours.operations(now)];
     return [
-      ...this.addresses.operations(now).map((operation) => ({ kind: 'tunnelAddress', operation }) as const),
+      ...addresses.map((operation) => ({ kind: 'tunnelAddress', operation }) as const),
       ...forwarding.map((operation) => ({ kind: 'forwarding', operation }) as const),
       ...neighbours.map((operation) => ({ kind: 'neighbour', operation }) as const),
       ...this.programs.operations(now).map((operation) => ({ kind: 'ipipPrograms', operation }) as const),
