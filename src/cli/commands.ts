@@ -135,6 +135,26 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./lab-restart.ts')).labRestartCommand(),
   },
   {
+    path: ['lab', 'add-host'],
+    summary: 'a host joins',
+    load: async () => (await import('./lab-hosts.ts')).labAddHostCommand(),
+  },
+  {
+    path: ['lab', 'remove-host'],
+    summary: 'a host leaves',
+    load: async () => (await import('./lab-hosts.ts')).labRemoveHostCommand(),
+  },
+  {
+    path: ['lab', 'cut'],
+    summary: 'pull the cables of a host or router',
+    load: async () => (await import('./lab-hosts.ts')).labCutCommand(),
+  },
+  {
+    path: ['lab', 'heal'],
+    summary: 'plug them in again',
+    load: async () => (await import('./lab-hosts.ts')).labHealCommand(),
+  },
+  {
     path: ['lab', 'check'],
     summary: 'test what the topology says must hold',
     load: async () => (await import('./lab-check.ts')).labCheckCommand(),

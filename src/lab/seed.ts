@@ -1,20 +1,24 @@
 /**
- * What a lab's store holds before the agents start: the hosts as Node resources, the topology's resources, the blocks.
+ * What a lab's store holds before the agents start: the hosts as Node resources, the topology's resources, the blocks; and what
+ * changes there when a host joins or leaves.
  *
  * Written through the store's own interface, as a user's `apply` would; the store is new, so nothing can be in the way.
  */
 import { randomUUID } from 'node:crypto';
+import { ownerOf } from '../ipam/block.ts';
+import { planReleaseBlock } from '../ipam/release.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { FelixConfiguration, FelixConfigurationSpec } from '../model/felix-configuration.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { API_VERSION } from '../model/resource.ts';
 import { valueOfResource, withIdentity } from '../model/resource-entry.ts';
-import { keyOf } from '../model/resource-key.ts';
+import { blockAffinityName, keyOf, resourceKey } from '../model/resource-key.ts';
 import type { InterfaceAddress } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
 import { AddressAllocator, AllocationError } from '../node/addresses/address-allocator.ts';
+import { carryOut, readSurvey } from '../node/addresses/address-survey.ts';
 import { openStore } from '../store/open-store.ts';
-import { revision, TRANSACTION_WRITES_MAX } from '../store/store.ts';
+import { revision, type Store, TRANSACTION_WRITES_MAX } from '../store/store.ts';
 import { LabError } from './lab-error.ts';
 import { labPlaces } from './names.ts';
 import { type Host, nodeAddress, type Topology } from './topology.ts';
@@ -33,8 +37,7 @@ export const LAB_DATAPLANES = Object.keys(DATAPLANES) as readonly LabDataplane[]
 
 /** Fills the lab's new store; `dataplane` goes before what the topology says of it. Throws LabError `failed`, StoreError. */
 export async function seedStore(topology: Topology, dataplane: LabDataplane | undefined): Promise<void> {
-  const store = await openStore(labPlaces(topology.name).storeUrl);
-  try {
+  await withLabStore(topology.name, async (store) => {
     const createdAt = new Date(wallClockNow()).toISOString();
     const given =
       dataplane === undefined ? topology.resources : withDataplane(topology.resources, DATAPLANES[dataplane]);
@@ -53,6 +56,43 @@ export async function seedStore(topology: Topology, dataplane: LabDataplane | un
     for (const host of topology.hosts) {
       for (const block of host.blocks) await allocator.claimBlock(host.name, block);
     }
+  });
+}
+
+/** A host more: its Node and its blocks. Throws LabError `failed`, StoreError. */
+export async function seedHost(lab: string, host: Host): Promise<void> {
+  await withLabStore(lab, async (store) => {
+    const node = withIdentity(nodeResource(host), randomUUID(), new Date(wallClockNow()).toISOString());
+    const key = keyOf(node);
+    const result = await store.transact({
+      expect: [{ key, revision: revision(0) }],
+      writes: [{ kind: 'put', key, value: valueOfResource(node) }],
+    });
+    if (!result.ok) throw new LabError('conflict', `the store has a Node ${host.name} already`);
+    const allocator = new AddressAllocator(store);
+    for (const block of host.blocks) await allocator.claimBlock(host.name, block);
+  });
+}
+
+/** A host less: its Node goes first, which is what the others follow, then its blocks. Nothing happens when there is none. */
+export async function forgetHost(lab: string, host: string): Promise<void> {
+  await withLabStore(lab, async (store) => {
+    await store.transact({ expect: [], writes: [{ kind: 'remove', key: resourceKey({ kind: 'Node', name: host }) }] });
+    const survey = await readSurvey(store);
+    for (const block of survey.all('IPAMBlock')) {
+      if (ownerOf(block) !== host) continue;
+      const affinity = survey.affinity(
+        resourceKey({ kind: 'BlockAffinity', name: blockAffinityName(host, block.spec.cidr) }),
+      );
+      await carryOut(store, survey, planReleaseBlock(block, affinity));
+    }
+  });
+}
+
+async function withLabStore(lab: string, work: (store: Store) => Promise<void>): Promise<void> {
+  const store = await openStore(labPlaces(lab).storeUrl);
+  try {
+    await work(store);
   } catch (error) {
     if (error instanceof AllocationError) throw new LabError('failed', `  blocks: ${error.message}`, { cause: error });
     throw error;

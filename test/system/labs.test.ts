@@ -1,0 +1,54 @@
+/**
+ * Every topology that ships comes up, is as its own checks say, and goes without a trace.
+ *
+ * `lab up` waits until all checks hold and fails with what is missing. Topologies with a test file of their own are left to it.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { TestLab } from './two-hosts-fixture.ts';
+
+const LABS = new URL('../../labs/', import.meta.url);
+const names = readdirSync(LABS).flatMap((file) => /^(.+)\.yaml$/.exec(file)?.[1] ?? []);
+
+/** Established sessions of those whose number is told in their pages. */
+const SESSIONS: Readonly<Record<string, number>> = { 'dual-stack': 15, 'ipv6-only': 3, shop: 1 };
+
+/** What no check of a topology can say. */
+const MORE: Readonly<Record<string, (lab: TestLab) => void>> = { 'ipv6-only': hasNoIpv4 };
+
+function hasNoIpv4(lab: TestLab): void {
+  for (const entity of ['w1', 'host-1', 'w3', 'host-3']) {
+    const addresses = lab.routes(entity, '-4', '-o', 'addr').filter((line) => !line.includes('127.0.0.1'));
+    assert.deepEqual(addresses, []);
+  }
+  const gateway = 'default via fe80::ecee:eeff:feee:eeee dev eth0';
+  assert.ok(lab.routes('w1', '-6', 'route').some((line) => line.startsWith(gateway)));
+  const peers = lab.muslin('bgp', 'peers', '-o', 'json', '--socket', `/run/muslin/lab/${lab.name}/host-1/agent.sock`);
+  const identifiers = JSON.parse(peers.stdout).map(({ routerId }: { routerId: string }) => routerId);
+  assert.equal(new Set(identifiers).size, 2, `two peers, two router identifiers: ${identifiers}`);
+}
+
+describe('the shipped topology', () => {
+  for (const name of names) {
+    if (existsSync(new URL(`./${name}.test.ts`, import.meta.url))) continue;
+
+    it(`${name} comes up, holds what it promises, and goes`, () => {
+      const lab = new TestLab(name);
+      try {
+        lab.up();
+        const outcome = lab.muslin('lab', 'check', lab.name);
+        assert.equal(outcome.code, 0, outcome.stdout);
+        const checks = JSON.parse(lab.muslin('lab', 'check', lab.name, '-o', 'json').stdout);
+        assert.notEqual(checks.length, 0);
+        const { sessions } = JSON.parse(lab.muslin('lab', 'status', lab.name, '-o', 'json').stdout);
+        assert.equal(sessions, SESSIONS[name] ?? sessions);
+        MORE[name]?.(lab);
+      } finally {
+        lab.down();
+      }
+      const left = readdirSync('/run/netns').filter((namespace) => namespace.startsWith(`muslin-${lab.name}-`));
+      assert.deepEqual(left, []);
+    });
+  }
+});
