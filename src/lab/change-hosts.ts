@@ -18,7 +18,7 @@ import { findHost, labEntities } from './find-lab.ts';
 import { LabError } from './lab-error.ts';
 import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
 import { planOf } from './plan.ts';
-import { agentsWithConfig } from './process.ts';
+import { labProcesses } from './process.ts';
 import { readTopology } from './read-topology.ts';
 import { forgetHost, seedHost } from './seed.ts';
 import { changeState, type Lab } from './state.ts';
@@ -75,7 +75,7 @@ export async function removeHost(lab: Lab, name: string): Promise<void> {
 
 /** Whatever there is of the host goes; `topologyText` is the lab's without it. */
 async function takeAway(lab: string, host: string, topologyText: string): Promise<void> {
-  await stopAgents(agentsWithConfig(hostPlaces(lab, host).config));
+  await stopAgents(labProcesses(hostPlaces(lab, host).config));
   await forgetHost(lab, host);
   removeNamespace(namespaceOf(lab, host));
   writeFileSync(labPlaces(lab).topology, topologyText);

@@ -2,11 +2,11 @@
  * What is written in a lab's picture: in the box of each machine, and beside the line of each segment.
  *
  * A box has the machine's name, then what it is and which addresses it has, then, for a host, its blocks and workloads.
- * Interface names are left out where there is only one. Pure.
+ * Interface names are left out where there is only one, and where the picture must be narrow. Pure.
  */
-import { formatCidr } from '../../net/cidr.ts';
+import { formatCidr, type InterfaceAddress } from '../../net/cidr.ts';
 import { formatIp } from '../../net/ip.ts';
-import type { Host, Plug, Router, Topology } from '../topology.ts';
+import type { Host, Router, Topology } from '../topology.ts';
 
 /** The text of a box: its title, what the machine is, and under a line what it carries. */
 export interface BoxText {
@@ -16,14 +16,15 @@ export interface BoxText {
   readonly workloads: readonly string[];
 }
 
-export function hostText(topology: Topology, host: Host): BoxText {
+export function hostText(topology: Topology, host: Host, terse: boolean): BoxText {
   const workloads = topology.workloads.filter((workload) => workload.host === host.name);
   return {
     kind: 'host',
     title: host.name,
     about: [
       ...(host.asNumber === undefined ? [] : [`AS ${host.asNumber}`]),
-      ...plugLines(host.plugs),
+      ...(host.routeReflectorClusterID === undefined ? [] : ['reflector']),
+      ...addressLines(host, terse),
       ...host.blocks.map((block) => `block ${formatCidr(block)}`),
     ],
     workloads: workloads.flatMap(({ name, addresses }) => {
@@ -33,9 +34,14 @@ export function hostText(topology: Topology, host: Host): BoxText {
   };
 }
 
-export function routerText(router: Router): BoxText {
-  const what = router.forwards === 'assigned' ? 'fabric: its own addresses only' : 'router';
-  return { kind: 'router', title: router.name, about: [what, ...plugLines(router.plugs)], workloads: [] };
+export function routerText(router: Router, terse: boolean): BoxText {
+  const what =
+    router.forwards === 'assigned'
+      ? 'fabric: its own addresses only'
+      : router.runs === undefined
+        ? 'router'
+        : `router, ${router.runs.program}`;
+  return { kind: 'router', title: router.name, about: [what, ...addressLines(router, terse)], workloads: [] };
 }
 
 /** "lan 192.168.100.0/24 fd00:100::/64". */
@@ -46,10 +52,15 @@ export function segmentLabel({ hosts, routers }: Topology, segment: string): str
   return [segment, ...new Set(subnets)].join(' ');
 }
 
-function plugLines(plugs: readonly Plug[]): string[] {
-  return plugs.flatMap((plug) => {
-    const addresses = plug.addresses.map(({ address }) => formatIp(address));
-    if (plugs.length === 1) return addresses;
-    return addresses.length === 0 ? [plug.interface] : addresses.map((address) => `${plug.interface} ${address}`);
-  });
+function addressLines({ plugs, addresses: own }: Host | Router, terse: boolean): string[] {
+  const lines = (name: string, addresses: readonly InterfaceAddress[], isAlone: boolean): string[] => {
+    const texts = addresses.map(({ address }) => formatIp(address));
+    if (terse || isAlone) return texts;
+    return texts.length === 0 ? [name] : texts.map((text) => `${name} ${text}`);
+  };
+  const isAlone = plugs.length === 1 && own.length === 0;
+  return [
+    ...(own.length === 0 ? [] : lines('lo', own, false)),
+    ...plugs.flatMap((plug) => lines(plug.interface, plug.addresses, isAlone)),
+  ];
 }

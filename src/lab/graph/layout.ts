@@ -6,6 +6,7 @@
  * column and enter boxes from the side (placement.ts). Segments of one level that would overlap get a line each. Pure and
  * deterministic: columns first, then the levels' heights, then everything's rows.
  */
+import { assert } from '../../lib/assert.ts';
 import type { Topology } from '../topology.ts';
 import { type BoxText, segmentLabel } from './labels.ts';
 import { clustersOf } from './levels.ts';
@@ -54,14 +55,18 @@ const BAR_OVERHANG = 2;
 /** So many rows make one column of the largest lab that a machine runs. */
 const ROWS_MAX = 1_000;
 
-/** The picture with the fewest rows that fits `widthMax` columns, or the narrowest there is. */
+/** The picture with the fewest rows that fits `widthMax` columns, in full or else in terse texts; or the narrowest there is. */
 export function layOut(topology: Topology, widthMax: number): Picture {
   const clusters = clustersOf(topology);
-  let narrowest = pictureOf(topology, placeClusters(topology, clusters, 1));
-  for (let rows = 2; narrowest.width > widthMax && rows <= Math.min(topology.hosts.length, ROWS_MAX); rows++) {
-    const picture = pictureOf(topology, placeClusters(topology, clusters, rows));
-    if (picture.width < narrowest.width) narrowest = picture;
+  let narrowest: Picture | undefined;
+  for (const terse of [false, true]) {
+    for (let rows = 1; rows <= Math.min(topology.hosts.length, ROWS_MAX); rows++) {
+      const picture = pictureOf(topology, placeClusters(topology, clusters, { rows, terse }));
+      if (narrowest === undefined || picture.width < narrowest.width) narrowest = picture;
+      if (picture.width <= widthMax) return picture;
+    }
   }
+  assert(narrowest !== undefined, 'a topology has a host');
   return narrowest;
 }
 

@@ -2,8 +2,8 @@
  * Which machines and segments of a topology are drawn above which: the core on top, what hangs on it beneath.
  *
  * Machines and segments are the two kinds of nodes of a graph whose edges are cables. The nodes from which the farthest is
- * nearest are the core (level 0), and a node's level is its distance from the core, so levels are by turns machines and
- * segments, and a cable always joins neighbouring levels. Parts that hang together beneath a level are clusters, and are
+ * nearest are the core, and with it routers that join nothing but core segments. The core is level 0 and a node's level is
+ * its distance from it, so levels are by turns machines and segments, and a cable always joins neighbouring levels. Parts that hang together beneath a level are clusters, and are
  * drawn side by side: racks, each with its own switches. Pure; order is that of the topology.
  */
 import type { Topology } from '../topology.ts';
@@ -41,7 +41,7 @@ export function clustersOf({ segments, hosts, routers }: Topology): Cluster[] {
     })),
   ];
   return connectedParts(nodes).map((part) => {
-    const levels = levelsOf(part);
+    const levels = levelsOf(part, new Set(routers.map(({ name }) => name)));
     return clusterOf(part, 0, (node) => levels.get(node.name) ?? 0);
   });
 }
@@ -66,12 +66,18 @@ function connectedParts(nodes: readonly GraphNode[]): GraphNode[][] {
 }
 
 /** Levels of a connected part. Of segments and machines that are equally central, the machines are the core. */
-function levelsOf(part: readonly GraphNode[]): Map<string, number> {
+function levelsOf(part: readonly GraphNode[], routers: ReadonlySet<string>): Map<string, number> {
   const reach = part.map((node) => ({ node, farthest: Math.max(...distancesFrom([node], part).values()) }));
   const least = Math.min(...reach.map(({ farthest }) => farthest));
   const central = reach.filter(({ farthest }) => farthest === least).map(({ node }) => node);
   const machines = central.filter(({ isSegment }) => !isSegment);
-  return distancesFrom(machines.length > 0 ? machines : central, part);
+  const core = distancesFrom(machines.length > 0 ? machines : central, part);
+  if (machines.length > 0) return core;
+  const above = part.filter(
+    ({ name, neighbours }) => routers.has(name) && neighbours.every((segment) => core.get(segment) === 0),
+  );
+  const levels = [...core].map(([name, level]): [string, number] => [name, level + (above.length > 0 ? 1 : 0)]);
+  return new Map([...levels, ...above.map(({ name }): [string, number] => [name, 0])]);
 }
 
 /** Cables to the nearest of `starts`, for each node that can be reached by way of `nodes`. */

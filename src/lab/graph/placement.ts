@@ -58,18 +58,25 @@ interface Column {
   readonly width: number;
 }
 
-/** Every machine's place, with ends in grids of at most `rows` rows. */
-export function placeClusters(topology: Topology, clusters: readonly Cluster[], rows: number): Place[] {
+/** How a picture is kept narrow: by ends in grids of so many rows at most, and by shorter texts. */
+export interface Narrowness {
+  readonly rows: number;
+  readonly terse: boolean;
+}
+
+/** Every machine's place. */
+export function placeClusters(topology: Topology, clusters: readonly Cluster[], narrowness: Narrowness): Place[] {
+  const { rows, terse } = narrowness;
   const segmentLevels = new Map(clusters.flatMap(segmentLevelsOf));
-  const sized = clusters.map((cluster) => sizeOf(cluster, textsOf(topology), rows));
+  const sized = clusters.map((cluster) => sizeOf(cluster, textsOf(topology, terse), rows));
   const lefts = leftEdges(sized, MARGIN);
   return sized.flatMap((cluster, index) => placesOf(cluster, lefts[index] ?? MARGIN, segmentLevels));
 }
 
-function textsOf(topology: Topology): Map<string, BoxText> {
+function textsOf(topology: Topology, terse: boolean): Map<string, BoxText> {
   return new Map([
-    ...topology.hosts.map((host) => [host.name, hostText(topology, host)] as const),
-    ...topology.routers.map((router) => [router.name, routerText(router)] as const),
+    ...topology.hosts.map((host) => [host.name, hostText(topology, host, terse)] as const),
+    ...topology.routers.map((router) => [router.name, routerText(router, terse)] as const),
   ]);
 }
 
