@@ -12,7 +12,7 @@ import type { IfIndex, Neighbour, NextHop, Route } from '../net/kernel-objects.t
 import { ROUTE_SCOPE } from '../net/kernel-objects.ts';
 
 /** /etc/iproute2/rt_protos; "boot" is what routes have that nobody marked, and is not printed. */
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 2: 'kernel', 4: 'static', 9: 'ra', 12: 'bird' };
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 2: 'kernel', 4: 'static', 9: 'ra', 12: 'bird', 186: 'bgp' };
 const PROTOCOL_BOOT = 3;
 
 const SCOPE_NAMES: Readonly<Record<number, string>> = { [ROUTE_SCOPE.link]: 'link', [ROUTE_SCOPE.host]: 'host' };

@@ -179,8 +179,10 @@ class Translation {
     });
   }
 
+  /** A node without an address of its own has both: on the link, its link-local address is next hop for either (RFC 8950). */
   #families(): Family[] {
-    return ([4, 6] as const).filter((family) => this.#self.addresses[family] !== undefined);
+    const own = ([4, 6] as const).filter((family) => this.#self.addresses[family] !== undefined);
+    return own.length === 0 ? [4, 6] : own;
   }
 
   #toWorkloads(peer: BgpPeer, selector: string): WantedSession[] {

@@ -34,14 +34,15 @@ export function speakerConfiguration(
   const node = resources.nodes.get(name);
   if (node === undefined) return { reason: `there is no Node resource called ${name}` };
   const addresses = nodeAddresses(node);
-  if (addresses[4] === undefined && addresses[6] === undefined) {
-    return { reason: `Node ${name} has neither spec.bgp.ipv4Address nor spec.bgp.ipv6Address` };
-  }
   const settings = bgpSettings(name, resources.configurations);
   const self: Self = { node, addresses, settings, asn: asnOf(node, settings) };
   const wanted = [...resourceSessions(self, resources, readSecret), ...meshSessions(self, resources, readSecret)];
   const { peers, problems } = chosen(wanted);
   const isUnnumbered = ({ address }: PeerConfig) => sameIp(address, ANY_LINK_LOCAL);
+  if (addresses[4] === undefined && addresses[6] === undefined && !peers.some(isUnnumbered)) {
+    const way = 'set one, or have it peer on a link (BGPPeer with peerIP fe80:: and annotation muslin.io/interface)';
+    return { reason: `Node ${name} has neither spec.bgp.ipv4Address nor spec.bgp.ipv6Address; ${way}` };
+  }
   const clusterId = node.spec.bgp?.routeReflectorClusterID;
   const own = ([4, 6] as const).flatMap((family) => addresses[family]?.address ?? []);
   return {
