@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asn } from '../net/asn.ts';
 import { cidr, formatCidr } from '../net/cidr.ts';
-import { ip } from '../net/ip.ts';
+import { formatIp, ip } from '../net/ip.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 import { ScriptedWorld } from './scripted-peer.suite.ts';
 import { Talker } from './talker.suite.ts';
@@ -92,6 +92,24 @@ test('RFC 7938 section 6.3: the kernel hears of a gateway that comes or goes, an
   talkers[0]?.announce([PREFIX], { localPreference: 50 });
   assert.equal(installed(world), '10.0.0.2 10.0.0.3');
   assert.equal(count(), 4);
+});
+
+test('RFC 7938 section 6.3: link-local next hops are in the order of their devices', () => {
+  const ends = [
+    ['fe80::9', 'eth0'],
+    ['fe80::1', 'eth1'],
+  ] as const;
+  const peers = ends.map(([address, device]) => peer(address, { passive: true, device }));
+  const world = new ScriptedWorld(config(OURS, peers), []);
+  for (const [address, device] of ends.toReversed()) {
+    new Talker(world, address, { device, localAddress: 'fe80::a' }).announce(['fd18::/64'], { nextHop: ip(address) });
+  }
+  const best = world.outputs.findLast(({ kind }) => kind === 'best');
+  assert.ok(best?.kind === 'best');
+  assert.deepEqual(
+    best.gateways.map(({ address, device }) => [formatIp(address), device]),
+    ends,
+  );
 });
 
 test('RFC 7938 section 6.3: of several ways peers are told the best one only', () => {

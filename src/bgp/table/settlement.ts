@@ -131,8 +131,10 @@ export function pointsTo(set: AttributeSet, gateways: readonly Gateway[]): boole
   return own !== undefined && gateways.some((gateway) => sameGateway(gateway, own));
 }
 
+/** By device where there is one: a link-local address says nothing by itself, and is another one after the next start. */
 function compareGateways(a: Gateway, b: Gateway): number {
-  return compareIp(a.address, b.address) || (a.device ?? '').localeCompare(b.device ?? '');
+  const [left, right] = [a.device ?? '', b.device ?? ''];
+  return (left < right ? -1 : Number(left > right)) || compareIp(a.address, b.address);
 }
 
 function sameGateway(a: Gateway, b: Gateway): boolean {

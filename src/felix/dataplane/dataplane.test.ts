@@ -278,6 +278,12 @@ describe('the dataplane', () => {
       '172.17.9.0/24 via fe80::1 dev eth0 onlink proto 12',
     ],
     [
+      'link-local gateways are in the order of their devices',
+      '172.17.9.0/24',
+      [via('fe80::1', 'lo'), via('fe80::2', 'eth0')],
+      '172.17.9.0/24 via fe80::2 dev eth0 onlink nexthop via fe80::1 dev lo onlink proto 12',
+    ],
+    [
       'a gateway on no subnet of ours is left out beside one that is',
       '172.17.9.0/24',
       [via('10.9.9.9'), via('192.168.100.101')],

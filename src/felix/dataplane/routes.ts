@@ -50,9 +50,7 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
       return { route: { ...common, type: 'unicast', nextHops, protocol, scope } };
     }
     case 'gateways': {
-      const hops = [...target.gateways]
-        .sort((a, b) => compareIp(a.address, b.address))
-        .map((gateway) => nextHopTo(gateway, interfaces));
+      const hops = [...target.gateways].sort(compareGateways).map((gateway) => nextHopTo(gateway, interfaces));
       const found = hops.filter((hop) => typeof hop !== 'string');
       const missing = hops.find((hop) => typeof hop === 'string');
       if (found.length === 0) return { waitingFor: missing ?? `${formatCidr(destination)} has no gateway` };
@@ -66,6 +64,12 @@ export function resolveRoute(desired: DesiredRoute, interfaces: Interfaces): Res
 function protocolOfDevice(name: string): number {
   if (isWorkloadDevice(name)) return ROUTE_PROTOCOL.boot;
   return isTunnelDevice(name) ? ROUTE_PROTOCOL.felix : ROUTE_PROTOCOL.bird;
+}
+
+/** In the order of their devices, so that the links of a host have the same place in all of its routes. */
+function compareGateways(a: Gateway, b: Gateway): number {
+  const [left, right] = [a.deviceName ?? '', b.deviceName ?? ''];
+  return (left < right ? -1 : Number(left > right)) || compareIp(a.address, b.address);
 }
 
 function nextHopTo({ address: gateway, deviceName }: Gateway, interfaces: Interfaces): NextHop | string {

@@ -12,7 +12,6 @@ import { join } from 'node:path';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/prng.ts';
-import { sameIp } from '../../net/ip.ts';
 import type { Store } from '../../store/store.ts';
 import type { AddressAllocator } from '../addresses/address-allocator.ts';
 import { AddressGarbage } from '../addresses/address-garbage.ts';
@@ -27,6 +26,7 @@ import { Attachments, type NodeFacts } from './attachments.ts';
 import { startCniServer } from './cni-server.ts';
 import { type Detachment, DetachQueue } from './detach-queue.ts';
 import { startGarbageRounds } from './garbage-rounds.ts';
+import { uplinkMtu } from './workload-mtu.ts';
 
 /** Begins to serve the CNI socket. What was left undone is known before the first container may come. */
 export async function openAttachments(parts: {
@@ -69,14 +69,10 @@ export async function openAttachments(parts: {
   closers.push(() => server.close());
 }
 
-/** The uplink is the device that has the node's address (two, with one address each): what containers send to others leaves by it. */
 function nodeFacts(feed: ResourceFeed, felix: Felix): NodeFacts {
   const own = feed.ownNode();
   const node = own === undefined ? {} : nodeAddresses(own);
-  const uplinks = [...felix.interfaces().addresses()].filter(({ address }) => {
-    return [node[4], node[6]].some((each) => sameIp(each?.address, address));
-  });
-  const mtus = uplinks.flatMap(({ index }) => felix.interfaces().linkAt(index)?.mtu ?? []);
-  const uplinkMtu = mtus.length === 0 ? undefined : Math.min(...mtus);
-  return { labels: own?.metadata.labels ?? {}, workloadMtu: feed.workloadMtu(uplinkMtu) };
+  const links = felix.interfaces().links();
+  const uplink = uplinkMtu([node[4]?.address, node[6]?.address], [...links], [...felix.interfaces().addresses()]);
+  return { labels: own?.metadata.labels ?? {}, workloadMtu: feed.workloadMtu(uplink) };
 }

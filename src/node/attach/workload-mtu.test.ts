@@ -4,7 +4,9 @@ import type { FelixConfiguration, FelixConfigurationSpec } from '../../model/fel
 import { effectiveFelix } from '../../model/felix-configuration.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
 import { validateResource } from '../../model/validate.ts';
-import { workloadMtu } from './workload-mtu.ts';
+import { ip } from '../../net/ip.ts';
+import type { Address, Link } from '../../net/kernel-objects.ts';
+import { uplinkMtu, workloadMtu } from './workload-mtu.ts';
 
 function resource<Kind>(kind: string, name: string, spec: object): Kind {
   const validated = validateResource({ apiVersion: 'projectcalico.org/v3', kind, metadata: { name }, spec });
@@ -69,5 +71,48 @@ for (const { title, uplink, pools = [], felix = {}, mtu } of ROWS) {
       felix: effectiveFelix([configuration]),
     };
     assert.equal(workloadMtu(facts), mtu);
+  });
+}
+
+interface Device {
+  readonly name: string;
+  readonly mtu: number;
+  readonly up?: boolean;
+  readonly address?: string;
+}
+
+const LO: Device = { name: 'lo', mtu: 65536 };
+const ETH0: Device = { name: 'eth0', mtu: 9000, address: '10.0.0.1' };
+const ETH1: Device = { name: 'eth1', mtu: 1500 };
+const CONTAINERS: Device = { name: 'cali1234', mtu: 1000 };
+const TUNNEL: Device = { name: 'tunl0', mtu: 1400 };
+
+const UPLINKS: readonly [
+  title: string,
+  own: string | undefined,
+  devices: readonly Device[],
+  mtu: number | undefined,
+][] = [
+  ['the device with the address of the node', '10.0.0.1', [LO, ETH0, ETH1], 9000],
+  ['it counts while it is down, too', '10.0.0.1', [LO, { ...ETH0, up: false }, ETH1], 9000],
+  ['with the address on lo the narrowest way', '10.0.0.9', [{ ...LO, address: '10.0.0.9' }, ETH0, ETH1], 1500],
+  ['without an address the narrowest way', undefined, [LO, ETH0, ETH1, CONTAINERS, TUNNEL], 1500],
+  ['of those that are up', undefined, [LO, ETH0, { ...ETH1, up: false }], 9000],
+  ['nothing leads away', undefined, [LO, CONTAINERS], undefined],
+];
+
+for (const [title, own, devices, mtu] of UPLINKS) {
+  test(`the uplink: ${title}`, () => {
+    const links = devices.map(({ name, mtu: bytes, up = true }, place) => ({ index: place + 1, name, mtu: bytes, up }));
+    const addresses = devices.flatMap(({ address }, place) =>
+      address === undefined ? [] : [{ index: place + 1, address: ip(address) }],
+    );
+    // Of links and addresses nothing else is looked at.
+    const found = uplinkMtu(
+      own === undefined ? [] : [ip(own)],
+      links as unknown as Link[],
+      addresses as unknown as Address[],
+    );
+    assert.equal(found, mtu);
   });
 }

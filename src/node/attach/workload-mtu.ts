@@ -6,13 +6,18 @@
  * tunnel's MTU that FelixConfiguration sets stands in place of the computed one; `ipipEnabled` and `vxlanEnabled` overrule what
  * the pools say, as in Calico. What is in force when a container is attached stays with it. Called by node/resource-feed.ts.
  */
+import { isWorkloadDevice } from '../../felix/dataplane/ownership.ts';
+import { isTunnelDevice } from '../../felix/desired/tunnels.ts';
 import type { EffectiveFelix } from '../../model/felix-configuration.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
 import { cidr, familyOf } from '../../net/cidr.ts';
-import type { Family } from '../../net/ip.ts';
+import type { Family, Ip } from '../../net/ip.ts';
+import { sameIp } from '../../net/ip.ts';
+import type { Address, Link } from '../../net/kernel-objects.ts';
 
 /** Where the uplink is not known (yet): the smallest among the usual clouds, which Calico takes as well. */
 const UPLINK_MTU_FALLBACK = 1460;
+const LOOPBACK = 'lo';
 
 export interface MtuFacts {
   /** Of the device by which the node reaches others; undefined while it has none. */
@@ -64,6 +69,23 @@ export function workloadMtu(facts: MtuFacts): number {
   const used = ENCAPSULATIONS.filter(({ isUsed }) => isUsed(pools, facts.felix));
   const tunnels = used.map(({ configuredMtu, overhead }) => configuredMtu(facts.felix) || uplinkMtu - overhead);
   return Math.min(uplinkMtu, ...tunnels);
+}
+
+/**
+ * What containers send to others leaves by the device that has the node's address (two, with one address each). Where the node
+ * has none, or has it on lo, it may leave by any link: then the narrowest counts. Undefined where nothing leads away.
+ */
+export function uplinkMtu(
+  own: readonly (Ip | undefined)[],
+  links: readonly Link[],
+  addresses: readonly Address[],
+): number | undefined {
+  const ways = links.filter(({ name }) => name !== LOOPBACK && !isWorkloadDevice(name) && !isTunnelDevice(name));
+  const named = ways.filter((link) =>
+    addresses.some(({ index, address }) => index === link.index && own.some((each) => sameIp(each, address))),
+  );
+  const uplinks = named.length > 0 ? named : ways.filter(({ up }) => up);
+  return uplinks.length === 0 ? undefined : Math.min(...uplinks.map(({ mtu }) => mtu));
 }
 
 function hasVxlan(pools: readonly IpPool[], family: Family): boolean {
