@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { instant } from '../../lib/clock.ts';
 import { formatIp, ip } from '../../net/ip.ts';
-import { chooseNeighbour, type Neighbour } from './unnumbered.ts';
+import { answerDelayMs, chooseNeighbour, type Neighbour } from './unnumbered.ts';
 
 const at = (address: string, milliseconds: number): Neighbour => ({
   address: ip(address),
@@ -23,3 +23,17 @@ test('a device has one neighbour', () => {
     assert.deepEqual([formatIp(chosen.address), chosen.heardAt], [address, heardAt], title);
   }
 });
+
+const ANSWERS: readonly [advertisedAt: number | undefined, delayMs: number][] = [
+  [undefined, 0],
+  [0, 0],
+  [9_500, 0],
+  [9_501, 1],
+  [9_990, 490],
+];
+for (const [advertisedAt, delayMs] of ANSWERS) {
+  test(`RFC 4861 section 6.2.6: at 10 s, advertised at ${advertisedAt}, an answer is sent in ${delayMs} ms`, () => {
+    const at = advertisedAt === undefined ? undefined : instant(advertisedAt);
+    assert.equal(answerDelayMs(instant(10_000), at), delayMs);
+  });
+}

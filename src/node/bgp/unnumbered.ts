@@ -51,6 +51,8 @@ interface Watched {
   socket: RouterSocket | undefined;
   neighbour: Neighbour | undefined;
   advertisedAt: Instant | undefined;
+  /** An answer that is due as soon as the last advertisement is long enough ago. */
+  answer: NodeJS.Timeout | undefined;
   /** The last failure that was logged, so that it is logged once. */
   problem: string;
 }
@@ -66,6 +68,11 @@ export function chooseNeighbour(known: Neighbour | undefined, heard: Neighbour):
   return heard.heardAt - known.heardAt > SILENT_MS ? heard : known;
 }
 
+/** In how many milliseconds an answer may be sent; one that is put off must not be lost, or it would come with the next round. */
+export function answerDelayMs(now: Instant, advertisedAt: Instant | undefined): number {
+  return advertisedAt === undefined ? 0 : Math.max(advertisedAt + ANSWER_MS - now, 0);
+}
+
 class NeighbourSearch implements Unnumbered {
   readonly #options: UnnumberedOptions;
   readonly #watched = new Map<string, Watched>();
@@ -78,12 +85,18 @@ class NeighbourSearch implements Unnumbered {
   watch(devices: readonly string[]): void {
     for (const [device, watched] of this.#watched) {
       if (devices.includes(device)) continue;
-      watched.socket?.close();
+      stop(watched);
       this.#watched.delete(device);
     }
     for (const device of devices) {
       if (this.#watched.has(device)) continue;
-      this.#watched.set(device, { socket: undefined, neighbour: undefined, advertisedAt: undefined, problem: '' });
+      this.#watched.set(device, {
+        socket: undefined,
+        neighbour: undefined,
+        advertisedAt: undefined,
+        answer: undefined,
+        problem: '',
+      });
     }
     this.#look();
     if (this.#watched.size === 0) this.close();
@@ -93,7 +106,7 @@ class NeighbourSearch implements Unnumbered {
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
-    for (const { socket } of this.#watched.values()) socket?.close();
+    for (const watched of this.#watched.values()) stop(watched);
     this.#watched.clear();
   }
 
@@ -123,7 +136,7 @@ class NeighbourSearch implements Unnumbered {
   }
 
   #gone(device: string, watched: Watched): void {
-    watched.socket?.close();
+    stop(watched);
     watched.socket = undefined;
     if (watched.neighbour === undefined) return;
     watched.neighbour = undefined;
@@ -153,11 +166,27 @@ class NeighbourSearch implements Unnumbered {
   }
 
   #answer(device: string, watched: Watched): void {
+    watched.answer ??= setTimeout(
+      () => {
+        watched.answer = undefined;
+        this.#sendAnswer(device, watched);
+      },
+      answerDelayMs(monotonicNow(), watched.advertisedAt),
+    );
+  }
+
+  #sendAnswer(device: string, watched: Watched): void {
     try {
-      this.#advertise(watched, ANSWER_MS);
+      this.#advertise(watched, 0);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       this.#options.log.debug('a router advertisement could not be sent', { device, error: error.message });
     }
   }
+}
+
+function stop(watched: Watched): void {
+  watched.socket?.close();
+  clearTimeout(watched.answer);
+  watched.answer = undefined;
 }
