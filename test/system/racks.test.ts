@@ -1,5 +1,6 @@
 /**
- * Racks with an AS each, over either core: what `lab up` has checked, and what happens when a switch or its cable fails.
+ * Racks with an AS each, over either core, with BIRD as the switch, and without any numbered link: what `lab up` has
+ * checked, and what happens when a switch or its cable fails.
  *
  * A switch that dies without a word is noticed by BFD, and its routes go at once; an agent that only restarts is waited for
  * (RFC 4724), and nothing changes. BFD between nodes is 300 ms times 3. The outage that is measured is told; the bound is
@@ -11,7 +12,6 @@ import { Flows, forwarded, setCable, watchRoutes } from './rack-failures.ts';
 import { TestLab } from './two-hosts-fixture.ts';
 
 const OUTAGE_MS_MAX = 10_000;
-const CONTAINERS = ['c11', 'c12', 'c13', 'c14'];
 const OTHER_RACKS = ['172.17.21.2', '172.17.34.2'];
 const THERE = '172.17.21.0/24';
 
@@ -19,24 +19,57 @@ interface Core {
   readonly topology: string;
   /** The cables of tor-1a, by their devices. */
   readonly cables: Readonly<Record<string, string>>;
-  /** Of rack 1's block, on a machine beyond the switch: what its line has while tor-1a is in use. */
+  readonly containers: readonly string[];
+  /** In another rack. */
+  readonly addresses: readonly string[];
+  /** What the line of host-11's route to another rack has while tor-1a is in use. */
+  readonly through: string;
+  /** The same of the route to rack 1, on a machine beyond the switch. */
   readonly beyond: { readonly machine: string; readonly through: string };
+  /** Whether tor-1a is an agent, or another program, which the lab starts again as if it had never run. */
+  readonly isAgent: boolean;
 }
+
+const FULL_RACKS = {
+  containers: ['c11', 'c12', 'c13', 'c14'],
+  addresses: OTHER_RACKS,
+  through: 'via 10.0.1.1 ',
+} as const;
 
 const CORES: readonly Core[] = [
   {
     topology: 'racks',
     cables: { eth0: 'rack-1', eth1: 'core' },
+    ...FULL_RACKS,
     beyond: { machine: 'tor-2a', through: 'via 10.0.0.11 ' },
+    isAgent: true,
   },
   {
     topology: 'racks-l3-core',
     cables: { eth0: 'rack-1', eth1: 'plane-1', eth2: 'plane-2' },
+    ...FULL_RACKS,
     beyond: { machine: 'core-1', through: 'via 10.1.1.11 ' },
+    isAgent: true,
+  },
+  {
+    topology: 'racks-l3-core-bird-frr',
+    cables: { eth0: 'rack-1', eth1: 'plane-1', eth2: 'plane-2' },
+    ...FULL_RACKS,
+    beyond: { machine: 'core-2', through: 'via 10.1.2.11 ' },
+    isAgent: false,
+  },
+  {
+    topology: 'unnumbered',
+    cables: { eth0: 'wire-11a', eth1: 'wire-12a', eth2: 'wire-1a-1', eth3: 'wire-1a-2' },
+    containers: ['c11', 'c12'],
+    addresses: ['172.17.21.2', '172.17.22.2'],
+    through: ' dev eth0 ',
+    beyond: { machine: 'spine-1', through: ' dev eth0 ' },
+    isAgent: true,
   },
 ];
 
-for (const { topology, cables, beyond } of CORES) {
+for (const { topology, cables, containers, addresses, through, beyond, isAgent } of CORES) {
   describe(topology, () => {
     const lab = new TestLab(topology);
     before(() => lab.up());
@@ -47,15 +80,14 @@ for (const { topology, cables, beyond } of CORES) {
     const wayTo = (machine: string, prefix: string): string =>
       lab.inside(machine, 'ip', '-o', 'route', 'show', prefix).replaceAll('\\', ' ');
     const usesTor1a = (): boolean =>
-      wayTo('host-11', THERE).includes('via 10.0.1.1 ') ||
-      wayTo(beyond.machine, '172.17.11.0/24').includes(beyond.through);
+      wayTo('host-11', THERE).includes(through) || wayTo(beyond.machine, '172.17.11.0/24').includes(beyond.through);
 
     const everythingHolds = (): Promise<void> =>
       lab.eventually('all checks hold', () => lab.muslin('lab', 'check', lab.name).code === 0);
 
     /** Runs flows between racks, has tor-1a fail, and waits until they go on without it. */
     async function outageOf(fail: () => void | Promise<void>): Promise<number> {
-      const flows = new Flows(lab, CONTAINERS, OTHER_RACKS);
+      const flows = new Flows(lab, containers, addresses);
       const before = forwarded(lab, 'tor-1a');
       await flows.goOn();
       assert.ok(forwarded(lab, 'tor-1a') > before, 'some of the flows take the switch that is to fail');
@@ -67,9 +99,9 @@ for (const { topology, cables, beyond } of CORES) {
       return outageMs;
     }
 
-    it('an agent of a switch that is killed and started again changes nothing', async () => {
+    const restarts = async () => {
       const seen = [watchRoutes(lab, 'host-11', THERE), watchRoutes(lab, beyond.machine, '172.17.11.0/24')];
-      const flows = new Flows(lab, CONTAINERS, OTHER_RACKS);
+      const flows = new Flows(lab, containers, addresses);
       await flows.goOn();
       await lab.killAgent('tor-1a');
       await flows.goOn();
@@ -78,7 +110,8 @@ for (const { topology, cables, beyond } of CORES) {
       await flows.goOn();
       assert.deepEqual(seen, [[], []]);
       assert.equal(flows.stop().lost, 0);
-    });
+    };
+    if (isAgent) it('an agent of a switch that is killed and started again changes nothing', restarts);
 
     it('the cable between a switch and its rack is cut: the other switch takes over', async (context) => {
       const outageMs = await outageOf(() => setCable(lab, 'tor-1a', 'eth0', 'rack-1', 'down'));
@@ -94,7 +127,7 @@ for (const { topology, cables, beyond } of CORES) {
       // As when its power fails, no word gets out: not even that its connections end.
       const outageMs = await outageOf(async () => {
         all('down');
-        await lab.killAgent('tor-1a');
+        await lab.killMachine('tor-1a');
       });
       context.diagnostic(`${topology}, switch dead: ${outageMs} ms`);
       all('up');

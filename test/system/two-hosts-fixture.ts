@@ -124,6 +124,15 @@ export class TestLab {
     await this.eventually(`agent ${pid} is gone`, () => !isRunning(pid));
   }
 
+  /** Kills whatever a host or router runs, and waits until it is gone. */
+  async killMachine(name: string): Promise<void> {
+    const state = JSON.parse(readFileSync(`/run/muslin/lab/${this.name}/state.json`, 'utf8'));
+    const pids: number[] = [state.agents[name] ?? state.programs[name]].flat().map(({ pid }: { pid: number }) => pid);
+    assert.ok(pids.length > 0, name);
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await this.eventually(`what ${name} runs is gone`, () => !pids.some(isRunning));
+  }
+
   restart(host: string): void {
     const outcome = this.muslin('lab', 'restart', host, '--lab', this.name);
     assert.equal(outcome.code, 0, `${outcome.stdout}${outcome.stderr}`);
