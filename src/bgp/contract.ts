@@ -64,7 +64,7 @@ export type SpeakerEvent =
   | { readonly kind: 'configure'; readonly config: SpeakerConfig }
   /** The outgoing connection that a `connect` output asked for is up. */
   | { readonly kind: 'connected'; readonly connection: ConnectionId; readonly localAddress: Ip }
-  /** The outgoing connection could not be made. */
+  /** The outgoing connection could not be made; the reason is the system's code where it has one, such as ECONNREFUSED. */
   | { readonly kind: 'connectFailed'; readonly connection: ConnectionId; readonly reason: string }
   /** Somebody dialled us; `device` is that of a link-local address. */
   | {

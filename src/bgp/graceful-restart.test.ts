@@ -153,6 +153,20 @@ test('RFC 4724 4.1: convergence waits for a peer that is down only so long', () 
   assert.equal(converged(), true);
 });
 
+test('RFC 4724 4.1: convergence and our End-of-RIB wait for peers whose address is yet to be heard', () => {
+  const net = new VirtualNet(8);
+  const clients = [peer(B, { reflectorClient: true })];
+  const a = net.host(config(A, clients, { peersToCome: 1 }), []);
+  const b = net.host(config(B, [peer(A, { passive: true })]), [PREFIX]);
+  const converged = (): boolean => a.outputs.some((output) => output.kind === 'initialConvergence');
+  const isToldAll = (): boolean => b.outputs.some((output) => output.kind === 'initialConvergence');
+  net.run(10_000);
+  assert.deepEqual([net.state(a, B), converged(), isToldAll()], ['Established', false, false]);
+  net.configure(a, config(A, clients));
+  net.run(10);
+  assert.deepEqual([converged(), isToldAll()], [true, true]);
+});
+
 test('RFC 4724 4.1: without peers convergence comes with the first configuration', () => {
   const net = new VirtualNet(9);
   const a = net.host(config(A, []), []);

@@ -157,6 +157,8 @@ export interface SpeakerConfig {
   readonly nextHops: Readonly<Partial<Record<Family, Ip>>>;
   readonly peers: readonly PeerConfig[];
   readonly listenRanges: readonly ListenRange[];
+  /** Further peers whose address is not known yet; after a start they are waited for like the others. */
+  readonly peersToCome: number;
   readonly aggregates: readonly Aggregate[];
   /** Offered hold time in seconds: 0, or 3 and more (RFC 4271 section 4.2). */
   readonly holdTimeSeconds: number;
@@ -174,6 +176,7 @@ export interface SpeakerConfig {
 export const SPEAKER_DEFAULTS: Omit<SpeakerConfig, 'asn' | 'routerId' | 'nextHops' | 'peers'> = {
   clusterId: undefined,
   listenRanges: [],
+  peersToCome: 0,
   aggregates: [],
   holdTimeSeconds: 90,
   restartTimeSeconds: 120,

@@ -5,7 +5,8 @@
  *
  * When the connection to a peer with graceful restart is lost, its routes stay in use, marked stale: the peer's kernel most
  * likely still forwards. They go when the peer has finished its End-of-RIB without naming them again, when it comes back
- * and says that it did not forward meanwhile, or when it does not come back in time; where both have agreed on it, they
+ * and says that it did not forward meanwhile, when its kernel does not even refuse our connections, or when it does not come
+ * back in time; where both have agreed on it, they
  * are then kept for longer, as a last resort.
  *
  * RFC 4724 section 4.2 (the receiving speaker), RFC 8538, RFC 9494 section 4, RFC 2918, RFC 7313.
@@ -333,6 +334,18 @@ export class Peer implements SessionOwner {
     if (received === 0) return;
     this.#staleUntil = { at: after(now, Math.min(restartMs, STALE_MS_MAX)), longLived };
     this.#notice(now, `${received} routes are kept while the peer restarts`);
+  }
+
+  /**
+   * A restarting process leaves a kernel behind that forwards, and that refuses connections. Where the path is to be watched,
+   * silence means that it has gone after the process: BFD, which ended with the session, cannot say so any more.
+   */
+  unanswered(now: Instant): void {
+    const { stale } = this.inbound;
+    if (this.#live !== undefined || this.#staleUntil === undefined || this.#config.bfd === undefined) return;
+    if (stale > 0) this.#notice(now, `${stale} stale routes were dropped: the peer does not answer at all`);
+    this.#staleUntil = undefined;
+    this.inbound.clear();
   }
 
   #progressTo(progress: PeerProgress): void {

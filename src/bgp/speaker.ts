@@ -26,6 +26,7 @@ import { connectionId, peerName } from './contract.ts';
 import { groupTermsOf } from './export/group-terms.ts';
 import type { OutboundGroup } from './export/outbound.ts';
 import { UpdateGroup } from './export/update-group.ts';
+import type { PeerProgress } from './initial-convergence.ts';
 import { convergenceDeadline, END_OF_RIB_WAIT_MS } from './initial-convergence.ts';
 import { memberOf, rangeFor } from './listen-ranges.ts';
 import { NoticeLimit } from './notice-limit.ts';
@@ -485,10 +486,8 @@ export class Speaker implements SpeakerViews {
   }
 
   #convergenceDeadline(): Instant | undefined {
-    return convergenceDeadline(
-      this.#start,
-      Array.from(this.#peers.values(), (peer) => peer.progress),
-    );
+    const known = Array.from(this.#peers.values(), (peer) => peer.progress);
+    return convergenceDeadline(this.#start, [...known, ...this.#toCome()]);
   }
 
   /**
@@ -497,13 +496,20 @@ export class Speaker implements SpeakerViews {
    */
   #endOfRibTime(): Instant {
     if (!this.#hasAnnounced) return after(this.#start, END_OF_RIB_WAIT_MS);
-    const { asn, listenRanges } = this.#configured();
+    const { asn, listenRanges, peersToCome } = this.#configured();
     const peers = [...this.#peers.values()];
     const passesOn =
-      listenRanges.length > 0 || peers.some(({ config }) => config.asn !== asn || config.reflectorClient);
+      listenRanges.length > 0 ||
+      peersToCome > 0 ||
+      peers.some(({ config }) => config.asn !== asn || config.reflectorClient);
     if (!passesOn) return this.#start;
     const waitedFor = peers.filter((peer) => !peer.isRestarting).map((peer) => peer.progress);
-    return convergenceDeadline(this.#start, waitedFor) ?? this.#start;
+    return convergenceDeadline(this.#start, [...waitedFor, ...this.#toCome()]) ?? this.#start;
+  }
+
+  /** How far the peers are whom we are yet to hear of. */
+  #toCome(): PeerProgress[] {
+    return Array.from({ length: this.#config?.peersToCome ?? 0 }, () => ({ kind: 'down' }));
   }
 
   #configured(): SpeakerConfig {

@@ -124,6 +124,30 @@ for (const [title, end, keptWithN, keptWithout, said] of ENDINGS) {
   }
 }
 
+const WATCHED = { intervalMs: 300, multiplier: 3, multihop: false } as const;
+
+/** What meets a dial to a peer whose process has ended, and whether its routes stay. */
+const DIALS: [title: string, answer: string | undefined, more: Partial<PeerConfig>, kept: boolean][] = [
+  ['a kernel that is alive refuses', 'ECONNREFUSED', { bfd: WATCHED }, true],
+  ['nobody answers', undefined, { bfd: WATCHED }, false],
+  ['the neighbour does not resolve', 'EHOSTUNREACH', { bfd: WATCHED }, false],
+  ['our own link is gone', 'ENETUNREACH', { bfd: WATCHED }, false],
+  ['nobody answers, and the path is not to be watched', undefined, {}, true],
+];
+for (const [title, answer, more, kept] of DIALS) {
+  test(`RFC 4724 section 4.2: while a peer restarts, ${title}: its routes ${kept ? 'stay' : 'go'}`, () => {
+    const { world, talker } = rig(restarts(), { passive: false, ...more });
+    talker.vanish();
+    world.run(1_000);
+    const connection = world.dialled();
+    assert.ok(connection !== undefined && connection !== talker.connection);
+    if (answer !== undefined) world.tell({ kind: 'connectFailed', connection, reason: answer });
+    assert.equal(world.kernel().length, kept || answer === undefined ? 2 : 0);
+    if (answer === undefined) world.run(5_500);
+    assert.equal(world.kernel().length, kept ? 2 : 0);
+  });
+}
+
 test('RFC 4724 section 3: our OPEN names the families with their F bit, and says R only after a start', () => {
   const rows: [PeerConfig['gracefulRestart'], unknown][] = [
     [

@@ -106,6 +106,7 @@ class Pair {
           },
           update: () => undefined,
           refresh: () => {},
+          unanswered: () => {},
           down: () => {
             end.established = undefined;
           },

@@ -76,6 +76,8 @@ export class SessionRig implements SessionOwner {
     this.session.start(this.now);
   }
 
+  unanswered(): void {}
+
   emit(output: SpeakerOutput): void {
     this.outputs.push(output);
   }

@@ -67,6 +67,9 @@ import { SessionLog } from './session-log.ts';
 /** One dialled, one accepted, and some left over from restarts of the peer; the oldest goes when there are more. */
 const CONNECTIONS_MAX = 4;
 
+/** Of connect(2), where nobody is there to say no. */
+const UNANSWERED: readonly string[] = ['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH'];
+
 /** What the session needs of its owner, and tells it. */
 export interface SessionOwner {
   emit(output: SpeakerOutput): void;
@@ -77,6 +80,8 @@ export interface SessionOwner {
   /** Takes the body of an UPDATE; an error ends the session. */
   update(now: Instant, body: Uint8Array): BgpError | undefined;
   refresh(now: Instant, refresh: Refresh): void;
+  /** Dialling met silence, where a kernel that is alive and reached would at least have refused. */
+  unanswered(now: Instant): void;
   /** The Established session has ended; `recoverable` where graceful restart may bridge it, if both sides have it. */
   down(now: Instant, end: { readonly recoverable: boolean; readonly reason: string }): void;
 }
@@ -195,6 +200,7 @@ export class Session {
 
   connectFailed(now: Instant, id: ConnectionId, reason: string): void {
     this.closed(now, id, `connecting failed: ${reason}`);
+    if (UNANSWERED.includes(reason)) this.#owner.unanswered(now);
   }
 
   accepted(now: Instant, id: ConnectionId, localAddress: Ip): void {
@@ -268,8 +274,10 @@ export class Session {
     const { state } = connection;
     if (isDue(patienceEnds(connection, this.#config.delayOpenSeconds))) {
       if (state === 'DelayingOpen') this.#sendOpen(now, connection, 'waited long enough for its OPEN');
-      else if (state === 'Dialling') this.#drop(now, connection, connectingTimedOut(this.#config));
-      else this.#fail(now, connection, bgpError('holdTimerExpired', `nothing came from the peer in ${state}`));
+      else if (state === 'Dialling') {
+        this.#drop(now, connection, connectingTimedOut(this.#config));
+        this.#owner.unanswered(now);
+      } else this.#fail(now, connection, bgpError('holdTimerExpired', `nothing came from the peer in ${state}`));
     } else if (isDue(sendHoldEnds(connection))) {
       this.#fail(now, connection, bgpError('sendHoldTimerExpired', 'the peer has not read for too long'));
     } else if (isDue(keepaliveDue(connection))) this.#sendKeepalive(now, connection);

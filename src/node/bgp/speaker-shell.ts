@@ -165,7 +165,13 @@ export class SpeakerShell {
     const ranges = this.#unnumbered.flatMap(({ device, asn, peer }): ListenRange[] =>
       asn === undefined ? [{ range: LINK_LOCAL, device, asn, peersMax: 1, peer: { ...peer, passive: true } }] : [],
     );
-    return { ...config, peers: [...config.peers, ...peers], listenRanges: [...config.listenRanges, ...ranges] };
+    const peersToCome = this.#unnumbered.filter(({ device }) => !this.#neighbours.has(device)).length;
+    return {
+      ...config,
+      peers: [...config.peers, ...peers],
+      listenRanges: [...config.listenRanges, ...ranges],
+      peersToCome,
+    };
   }
 
   #onReport(report: SpeakerReport): void {
