@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { inNamespace, namespacePath } from '../kernel/network-namespace.ts';
 import { after, monotonicNow } from '../lib/clock.ts';
+import { lastLogLines } from './agents.ts';
 import { LabError } from './lab-error.ts';
 import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
 import { identify, isAlive, type ProcessIdentity } from './process.ts';
@@ -22,6 +23,7 @@ const MUSLIN = fileURLToPath(new URL(`../cli/main${extname(import.meta.filename)
 /** FRR opens its socket in a fraction of a second; a loaded machine is slower by far. */
 const SOCKET_WAIT_MS = 30_000;
 const POLL_MS = 10;
+const LOG_LINES_SHOWN = 10;
 
 /** May be passed through by others; nothing in it can be listed. */
 const PASSABLE = 0o711;
@@ -47,7 +49,8 @@ export async function startRouter(lab: string, router: Router): Promise<readonly
 /** Why a router's program does not run any more; undefined while it does. */
 export function whyEnded(lab: string, router: string, identities: readonly ProcessIdentity[]): string | undefined {
   if (identities.every(isAlive)) return undefined;
-  return `what the router ${router} runs has ended; its log is ${hostPlaces(lab, router).logFile}`;
+  const lines = lastLogLines(lab, router, LOG_LINES_SHOWN).map((line) => `  | ${line}`);
+  return [`  what the router ${router} runs has ended; its last words:`, ...lines].join('\n');
 }
 
 function spawnLaunch(

@@ -175,7 +175,7 @@ async function startRouters(topology: Topology, stage: StageRunner): Promise<voi
 function requireRouters(lab: string): void {
   for (const [router, identities] of Object.entries(readLab(lab)?.state.programs ?? {})) {
     const why = whyEnded(lab, router, identities);
-    if (why !== undefined) throw new LabError('failed', `  ${why}`);
+    if (why !== undefined) throw new LabError('failed', why);
   }
 }
 
