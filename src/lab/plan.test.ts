@@ -70,6 +70,32 @@ muslin-routed-core-of-the-rack: 10.9.0.0/16 via 10.0.2.1`,
   );
 });
 
+test('machines have addresses of their own on lo; a link without addresses has its link-local one at once', () => {
+  const text = `
+name: bare
+segments: [wire]
+hosts:
+  a: { links: { eth0: { segment: wire } }, addresses: [10.9.0.1/32] }
+routers:
+  r: { links: { eth0: { segment: wire } }, addresses: [10.9.0.2/32] }
+`;
+  assert.equal(
+    plan(text),
+    `\
+muslin-bare-wire: make it
+muslin-bare-wire: bridge br0
+muslin-bare-a: make it
+muslin-bare-a: ipv6/conf/default/accept_dad = 0
+muslin-bare-r: make it
+muslin-bare-r: ipv6/conf/default/accept_dad = 0
+muslin-bare-r: ipv4/ip_forward = 1
+muslin-bare-a: eth0 to a-eth0 of muslin-bare-wire
+muslin-bare-r: eth0 to r-eth0 of muslin-bare-wire
+muslin-bare-a: lo has 10.9.0.1/32
+muslin-bare-r: lo has 10.9.0.2/32`,
+  );
+});
+
 test('a fabric passes what is between addresses that machines have, through it and within its segments', () => {
   const text = `
 name: cloud

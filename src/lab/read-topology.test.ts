@@ -101,6 +101,23 @@ const WRONG: readonly { title: string; text: string; says: readonly string[] }[]
     ],
   },
   {
+    title: 'what a router cannot run, and a host cannot be',
+    text: `name: x\nsegments: [lan]\nhosts:\n  h: { links: {}, addresses: [10.0.0.1], routeReflectorClusterID: "fd00::1" }\nrouters:\n  r: { links: {}, runs: { program: gated, configuration: "" } }\n  s: { links: {}, runs: { program: bird } }`,
+    says: [
+      'net.yaml:4:31: hosts.h.addresses.0: "10.0.0.1" is not an address with its subnet such as 192.168.100.100/24',
+      'net.yaml:4:67: hosts.h.routeReflectorClusterID: "fd00::1" is not a cluster identifier such as 10.0.0.1',
+      'net.yaml:6:36: routers.r.runs.program: "gated" is not right; write muslin-bgp or bird or frr',
+      'net.yaml:7:',
+    ],
+  },
+  {
+    title: 'an address of a machine given twice',
+    text: `name: x\nsegments: [lan]\n${HOST}\nrouters:\n  r: { links: {}, addresses: [10.0.0.1/32] }`,
+    says: [
+      'net.yaml:5:31: routers.r.addresses.0: "10.0.0.1" is already given to hosts.h.links.eth0.addresses.0; each one needs its own',
+    ],
+  },
+  {
     title: 'references to nothing',
     text: `name: x\nsegments: [lan]\nhosts: { h: { links: { eth0: { segment: lann } } } }\nworkloads: { w: { host: g } }\nchecks: [{ reach: [w, v] }, { route: { on: hh, shows: x } }]`,
     says: [
