@@ -41,7 +41,7 @@ export function sampleCluster({ hosts, shape, containers = 0 }: SampleOptions): 
     pool(),
     ...topology(shape, hosts),
     ...numbers.map((number) => host(number, shape, hosts)),
-    ...numbers.flatMap((number) => blockOf(hostName(number), number, containers)),
+    ...numbers.flatMap((number) => containersOf(number, containers)),
   ];
 }
 
@@ -141,7 +141,9 @@ function between(name: string, nodeSelector: string, peerSelector: string, more:
   return resource('BGPPeer', name, { nodeSelector, peerSelector, sourceAddress: 'UseNodeIP', ...more });
 }
 
-function blockOf(node: string, number: number, containers: number): AnyResource[] {
+/** A host's block, and as many endpoints in it. */
+export function containersOf(number: number, containers: number): AnyResource[] {
+  const node = hostName(number);
   const prefix = blockPrefix(number);
   const text = formatCidr(prefix);
   const ordinals = Array.from({ length: BLOCK_ADDRESSES }, (_, ordinal) => ordinal);
