@@ -55,6 +55,8 @@ export interface PeerWorld {
   config(): SpeakerConfig;
   /** Whether we have just been started, and would have peers keep our routes. */
   isRestarting(now: Instant): boolean;
+  /** The same value for equal OPENs of ours: all of a mesh are sent one. */
+  sharedOpen(open: Open): Open;
   /** The time of the event that is being obeyed. */
   now(): Instant;
   /** The group of all peers that are told the same as this one. */
@@ -238,7 +240,8 @@ export class Peer implements SessionOwner {
   ownOpen(now: Instant): Open {
     const restarting = !this.#everEstablished && this.#world.isRestarting(now);
     // The forwarding state is always kept: it is the kernel's, which does not end with this process or a connection.
-    return ownOpenFor(this.#config, this.#world.config(), { restarting, forwardingKept: this.#config.families });
+    const { families: forwardingKept } = this.#config;
+    return this.#world.sharedOpen(ownOpenFor(this.#config, this.#world.config(), { restarting, forwardingKept }));
   }
 
   established(now: Instant, negotiated: Negotiated): void {

@@ -15,6 +15,7 @@
 import { assert, unreachable } from '../lib/assert.ts';
 import type { Instant } from '../lib/clock.ts';
 import { after, earlier } from '../lib/clock.ts';
+import { sameJson } from '../lib/json.ts';
 import type { Random } from '../lib/prng.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
@@ -42,6 +43,7 @@ import type {
   SpeakerViews,
   TableSizes,
 } from './observe/views.ts';
+import type { PeerWorld } from './peer.ts';
 import { Peer } from './peer.ts';
 import type { PeerConfig, SpeakerConfig } from './peer-config.ts';
 import type { Negotiated } from './session/negotiated.ts';
@@ -53,6 +55,7 @@ import { Settlement } from './table/settlement.ts';
 import type { Self } from './table/usability.ts';
 import { judgeUsability } from './table/usability.ts';
 import { bgpError } from './wire/errors.ts';
+import type { Open } from './wire/open.ts';
 
 /** A full mesh ends long before; a reflector of a large site has this many clients. */
 const PEERS_MAX = 10_000;
@@ -102,6 +105,8 @@ export class Speaker implements SpeakerViews {
   /** Peers that have joined, moved or fallen behind: they may have something to be sent or said. */
   readonly #behind = new Set<Peer>();
   readonly #answers: Answers;
+  /** One for all peers: a mesh has thousands of them in one process. */
+  readonly #world: PeerWorld;
 
   #lastConnection = 0;
   #hasAnnounced = false;
@@ -120,6 +125,7 @@ export class Speaker implements SpeakerViews {
     this.#start = now;
     this.#now = now;
     this.#random = random;
+    this.#world = this.#worldOfPeers();
     this.#answers = new Answers({
       ribs: this.#ribs,
       sets: this.#sets,
@@ -316,7 +322,17 @@ export class Speaker implements SpeakerViews {
 
   #addPeer(now: Instant, config: PeerConfig, isDynamic: boolean): Peer {
     const slot = this.#freeSlots.pop() ?? this.#bySlot.length;
-    const peer = new Peer(now, slot, config, isDynamic, {
+    const peer = new Peer(now, slot, config, isDynamic, this.#world);
+    this.#peers.set(peer.name, peer);
+    this.#bySlot[slot] = peer;
+    this.#hasProgressed = true;
+    this.#alarms.set(peer, peer.nextTimer());
+    return peer;
+  }
+
+  #worldOfPeers(): PeerWorld {
+    let lastOpen: Open | undefined;
+    return {
       random: this.#random,
       ribs: this.#ribs,
       sets: this.#sets,
@@ -326,17 +342,16 @@ export class Speaker implements SpeakerViews {
       nextConnection: (owner) => this.#nextConnection(owner),
       config: () => this.#configured(),
       isRestarting: (at) => at < after(this.#start, this.#configured().restartTimeSeconds * 1000),
+      sharedOpen: (open) => {
+        if (lastOpen === undefined || !sameJson(lastOpen, open)) lastOpen = open;
+        return lastOpen;
+      },
       groupFor: (owner, negotiated, family) => this.#groupFor(owner, negotiated, family),
       groupsLeft: (groups) => this.#groupsLeft(groups),
       progressed: () => {
         this.#hasProgressed = true;
       },
-    });
-    this.#peers.set(peer.name, peer);
-    this.#bySlot[slot] = peer;
-    this.#hasProgressed = true;
-    this.#alarms.set(peer, peer.nextTimer());
-    return peer;
+    };
   }
 
   #forgetPeer(peer: Peer): void {

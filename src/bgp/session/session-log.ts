@@ -6,6 +6,7 @@
  */
 import { byteAt } from '../../lib/bytes.ts';
 import type { Instant } from '../../lib/clock.ts';
+import type { SessionState } from '../contract.ts';
 import type { MessageCounts, NotificationView, SessionLogEntry } from '../observe/views.ts';
 import type { BgpError } from '../wire/errors.ts';
 import { describeNotification } from '../wire/errors.ts';
@@ -16,9 +17,19 @@ const ENTRIES_MAX = 50;
 /** A shutdown communication of 255 bytes with what stands before it. */
 const TEXT_CHARACTERS_MAX = 400;
 
+/** A text, or what makes it: the log of a session that nobody asks about is never written out. */
+export type LogText = string | (() => string);
+
+interface StateChange {
+  readonly from: SessionState;
+  readonly to: SessionState;
+}
+
 interface Entry {
   readonly at: Instant;
-  readonly text: string;
+  readonly text: LogText;
+  readonly from: SessionState | undefined;
+  readonly to: SessionState | undefined;
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
@@ -45,8 +56,9 @@ export class SessionLog {
   readonly #sent: Mutable<MessageCounts> = { ...NO_COUNTS };
   readonly #received: Mutable<MessageCounts> = { ...NO_COUNTS };
 
-  note(now: Instant, text: string): void {
-    const entry = { at: now, text: text.slice(0, TEXT_CHARACTERS_MAX) };
+  note(now: Instant, text: LogText, change?: StateChange): void {
+    const kept = typeof text === 'string' ? text.slice(0, TEXT_CHARACTERS_MAX) : text;
+    const entry = { at: now, text: kept, from: change?.from, to: change?.to };
     if (this.#entries.length < ENTRIES_MAX) this.#entries.push(entry);
     else {
       this.#entries[this.#next] = entry;
@@ -95,8 +107,15 @@ export class SessionLog {
   /** The oldest first. */
   entries(now: Instant): SessionLogEntry[] {
     const ordered = [...this.#entries.slice(this.#next), ...this.#entries.slice(0, this.#next)];
-    return ordered.map(({ at, text }) => ({ agoMs: Math.round(now - at), text }));
+    return ordered.map(({ at, text, from, to }) => {
+      const change = from === undefined ? '' : `${from} → ${to}: `;
+      return { agoMs: Math.round(now - at), text: `${change}${textOf(text)}`.slice(0, TEXT_CHARACTERS_MAX) };
+    });
   }
+}
+
+export function textOf(text: LogText): string {
+  return typeof text === 'string' ? text : text();
 }
 
 function count(counts: Mutable<MessageCounts>, type: number): void {

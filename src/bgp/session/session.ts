@@ -15,6 +15,7 @@
  */
 import type { Instant } from '../../lib/clock.ts';
 import { earlier } from '../../lib/clock.ts';
+import { sameJson } from '../../lib/json.ts';
 import type { Random } from '../../lib/prng.ts';
 import { formatRouterId } from '../../net/asn.ts';
 import type { Family, Ip } from '../../net/ip.ts';
@@ -62,7 +63,8 @@ import type { Negotiated } from './negotiated.ts';
 import type { Reticence } from './own-open.ts';
 import { reticentOpen } from './own-open.ts';
 import { Retry } from './retry.ts';
-import { SessionLog } from './session-log.ts';
+import type { LogText } from './session-log.ts';
+import { SessionLog, textOf } from './session-log.ts';
 
 /** One dialled, one accepted, and some left over from restarts of the peer; the oldest goes when there are more. */
 const CONNECTIONS_MAX = 4;
@@ -347,11 +349,14 @@ export class Session {
   #opened(now: Instant, connection: Connection, body: Uint8Array): void {
     const { ownOpen, localAddress } = connection;
     if (ownOpen === undefined || localAddress === undefined) return;
-    const open = decodeOpen(body);
-    if (isBgpError(open)) {
-      this.#fail(now, connection, open);
+    const told = decodeOpen(body);
+    if (isBgpError(told)) {
+      this.#fail(now, connection, told);
       return;
     }
+    // Peers of our own kind can do what we can: then one value serves both.
+    const isAlike = sameJson(told.capabilities, ownOpen.capabilities);
+    const open = isAlike ? { ...told, capabilities: ownOpen.capabilities } : told;
     const negotiated = negotiate(ownOpen, open, this.#config, localAddress);
     if (isBgpError(negotiated)) {
       this.#fail(now, connection, negotiated);
@@ -366,9 +371,7 @@ export class Session {
     connection.state = 'OpenConfirm';
     connection.heardAt = now;
     this.#sendKeepalive(now, connection);
-    const { asn, routerId, holdTimeSeconds, capabilities } = open;
-    const said = [`AS ${asn}`, `router ${formatRouterId(routerId)}`, `hold time ${holdTimeSeconds} s`];
-    this.#restate(now, `OPEN: ${[...said, ...capabilityNames(capabilities)].join(', ')}`);
+    this.#restate(now, () => openText(open));
   }
 
   /** Settles the collision of a connection that got its OPEN with another one; false when it lost and is gone. */
@@ -459,15 +462,15 @@ export class Session {
     if (wasEstablished) this.#owner.down(now, { recoverable, reason });
   }
 
-  #restate(now: Instant, reason: string): void {
+  #restate(now: Instant, reason: LogText): void {
     const resting = this.#refusal !== undefined || this.#retry.isHeld ? 'Idle' : 'Active';
     const to = sessionState(this.#connections, resting);
     const from = this.#state;
-    this.log.note(now, from === to ? reason : `${from} → ${to}: ${reason}`);
+    this.log.note(now, reason, from === to ? undefined : { from, to });
     if (to === from) return;
     this.#state = to;
     this.#since = now;
-    this.#owner.emit({ kind: 'session', peer: peerName(this.#config), from, to, reason });
+    this.#owner.emit({ kind: 'session', peer: peerName(this.#config), from, to, reason: textOf(reason) });
   }
 
   #emitSend(connection: ConnectionId, bytes: Uint8Array): void {
@@ -503,6 +506,11 @@ export class Session {
   #established(): Connection | undefined {
     return this.#connections.find((connection) => connection.state === 'Established');
   }
+}
+
+function openText({ asn, routerId, holdTimeSeconds, capabilities }: Open): string {
+  const said = [`AS ${asn}`, `router ${formatRouterId(routerId)}`, `hold time ${holdTimeSeconds} s`];
+  return `OPEN: ${[...said, ...capabilityNames(capabilities)].join(', ')}`;
 }
 
 /** A kernel drops what has a wrong MD5 signature without a word, so that a password that differs looks like a dead host. */

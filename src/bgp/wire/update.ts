@@ -76,11 +76,12 @@ interface Reachability {
   readonly nextHops: NextHops | undefined;
 }
 
+/** The bytes that tell one attribute set from another, gathered here to be looked up; by one decoder at a time. */
+let keyRoom = new Uint8Array(KEY_BYTES_INITIAL);
+
 export class UpdateDecoder {
   readonly #context: UpdateContext;
   readonly #sets = new Interner<AttributeVerdict>({ entriesMax: INTERNED_SETS_MAX, bytesMax: INTERNED_BYTES_MAX });
-  /** The bytes that tell one attribute set from another, gathered here to be looked up. */
-  #key = new Uint8Array(KEY_BYTES_INITIAL);
 
   constructor(context: UpdateContext) {
     this.#context = context;
@@ -175,10 +176,10 @@ export class UpdateDecoder {
   /** The attributes with the next hop of MP_REACH_NLRI, or with that of NEXT_HOP where there is none. */
   #verdict(body: Uint8Array, frame: Frame, nextHops: NextHops | undefined): AttributeVerdict {
     const { blockStart, blockEnd, reach, unreach } = frame;
-    if (this.#key.length < blockEnd - blockStart + KEY_BYTES_INITIAL) {
-      this.#key = new Uint8Array(2 * (blockEnd - blockStart + KEY_BYTES_INITIAL));
+    if (keyRoom.length < blockEnd - blockStart + KEY_BYTES_INITIAL) {
+      keyRoom = new Uint8Array(2 * (blockEnd - blockStart + KEY_BYTES_INITIAL));
     }
-    const key = this.#key;
+    const key = keyRoom;
     // First what the answer depends on beside the attributes: whether NEXT_HOP counts, and what stands in its place.
     const readsNextHop = nextHops === undefined || !isEmpty(frame.classic);
     key[0] = readsNextHop ? 1 : 0;
