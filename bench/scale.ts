@@ -39,12 +39,12 @@ const QUICK: readonly Scenario[] = [mesh, reflectors(1), racks].map((shape) => (
 const SCENARIOS: readonly Scenario[] = [
   ...QUICK,
   { hosts: 300, shape: mesh },
-  { hosts: 1_000, shape: mesh },
   { hosts: 1_000, shape: reflectors(1) },
   { hosts: 1_000, shape: racks },
   { hosts: 5_000, shape: reflectors(1) },
   { hosts: 5_000, shape: reflectors(3) },
   { hosts: 5_000, shape: racks },
+  { hosts: 1_000, shape: mesh },
 ];
 
 export interface Measured extends ScaleResult {
@@ -184,18 +184,25 @@ function calculationText({ hosts, endpoints, ms, bytes, nextUs }: MeasuredCalcul
 
 function main(): void {
   const quick = process.argv.includes('--quick');
-  const measured = (quick ? QUICK : SCENARIOS).map((scenario) => {
-    const one = inOwnProcess<Measured>(scenario);
-    process.stderr.write(`${big(one.hosts)} ${shapeText(one.shape)}: ${one.seconds.toFixed(0)} s\n`);
-    return one;
-  });
   const calculations = (quick ? [100] : [1_000, 5_000]).map((hosts) =>
     inOwnProcess<MeasuredCalculation>({ hosts, calculation: true }),
   );
-  const text = `${renderTable(COLUMNS, measured)}\n${calculations.map(calculationText).join('')}\n${MODEL}`;
-  process.stdout.write(text);
-  if (quick) return;
-  writeFileSync(join(ROOT, 'bench', 'scale.txt'), text);
+  const measured: Measured[] = [];
+  for (const scenario of quick ? QUICK : SCENARIOS) {
+    const one = inOwnProcess<Measured>(scenario);
+    process.stderr.write(`${big(one.hosts)} ${shapeText(one.shape)}: ${one.seconds.toFixed(0)} s\n`);
+    measured.push(one);
+    if (!quick) write(measured, calculations); // what has been measured is not lost with what comes after
+  }
+  process.stdout.write(tableText(measured, calculations));
+}
+
+function tableText(measured: readonly Measured[], calculations: readonly MeasuredCalculation[]): string {
+  return `${renderTable(COLUMNS, measured)}\n${calculations.map(calculationText).join('')}\n${MODEL}`;
+}
+
+function write(measured: readonly Measured[], calculations: readonly MeasuredCalculation[]): void {
+  writeFileSync(join(ROOT, 'bench', 'scale.txt'), tableText(measured, calculations));
   writeFileSync(join(ROOT, 'docs', 'scale.svg'), plot(measured.map((one) => ({ ...one, name: one.shape.kind }))));
   writeFileSync(join(ROOT, 'docs', 'scale.md'), page(measured, calculations));
 }

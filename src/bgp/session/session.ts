@@ -15,7 +15,6 @@
  */
 import type { Instant } from '../../lib/clock.ts';
 import { earlier } from '../../lib/clock.ts';
-import { sameJson } from '../../lib/json.ts';
 import type { Random } from '../../lib/prng.ts';
 import { formatRouterId } from '../../net/asn.ts';
 import type { Family, Ip } from '../../net/ip.ts';
@@ -349,14 +348,11 @@ export class Session {
   #opened(now: Instant, connection: Connection, body: Uint8Array): void {
     const { ownOpen, localAddress } = connection;
     if (ownOpen === undefined || localAddress === undefined) return;
-    const told = decodeOpen(body);
-    if (isBgpError(told)) {
-      this.#fail(now, connection, told);
+    const open = decodeOpen(body);
+    if (isBgpError(open)) {
+      this.#fail(now, connection, open);
       return;
     }
-    // Peers of our own kind can do what we can: then one value serves both.
-    const isAlike = sameJson(told.capabilities, ownOpen.capabilities);
-    const open = isAlike ? { ...told, capabilities: ownOpen.capabilities } : told;
     const negotiated = negotiate(ownOpen, open, this.#config, localAddress);
     if (isBgpError(negotiated)) {
       this.#fail(now, connection, negotiated);

@@ -21,7 +21,8 @@ const FNV_PRIME = 0x01000193;
 export class Interner<Value> {
   readonly #entriesMax: number;
   readonly #bytesMax: number;
-  readonly #byHash = new Map<number, Entry<Value>>();
+  /** Made with the second entry: most decoders of a mesh know one set for ever. */
+  #byHash: Map<number, Entry<Value>> | undefined;
   #last: Entry<Value> | undefined;
   #size = 0;
   #bytes = 0;
@@ -40,7 +41,7 @@ export class Interner<Value> {
     const last = this.#last;
     if (last !== undefined && startsWith(bytes, length, last.bytes)) return last.value;
     const hash = fnv1a(bytes, length);
-    const first = this.#byHash.get(hash);
+    const first = this.#byHash?.get(hash);
     for (let entry = first; entry !== undefined; entry = entry.next) {
       if (startsWith(bytes, length, entry.bytes)) {
         this.#last = entry;
@@ -52,12 +53,17 @@ export class Interner<Value> {
 
   #add(bytes: Uint8Array, hash: number, make: () => Value): Value {
     if (this.#size >= this.#entriesMax || this.#bytes + bytes.length > this.#bytesMax) {
-      this.#byHash.clear();
+      this.#byHash = undefined;
+      this.#last = undefined;
       this.#size = 0;
       this.#bytes = 0;
     }
-    const entry: Entry<Value> = { bytes, value: make(), next: this.#byHash.get(hash) };
-    this.#byHash.set(hash, entry);
+    const value = make();
+    const before = this.#last;
+    if (this.#byHash === undefined && before !== undefined)
+      this.#byHash = new Map([[fnv1a(before.bytes, before.bytes.length), before]]);
+    const entry: Entry<Value> = { bytes, value, next: this.#byHash?.get(hash) };
+    this.#byHash?.set(hash, entry);
     this.#last = entry;
     this.#size += 1;
     this.#bytes += bytes.length;

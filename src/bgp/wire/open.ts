@@ -7,7 +7,7 @@
  * RFC 4271 sections 4.2 and 6.2, RFC 5492, RFC 6793 section 4.2.3 (AS_TRANS), RFC 6286 (identifiers), RFC 9072.
  */
 import { assert } from '../../lib/assert.ts';
-import { ByteReader, ByteWriter, byteAt } from '../../lib/bytes.ts';
+import { ByteReader, ByteWriter, byteAt, sameBytes } from '../../lib/bytes.ts';
 import type { RouterId } from '../../net/asn.ts';
 import { routerIdBytes, routerIdFromBytes } from '../../net/asn.ts';
 import type { Capabilities } from './capabilities.ts';
@@ -54,10 +54,7 @@ export function decodeOpen(body: Uint8Array): Open | BgpError {
   const shortAsn = reader.u16() ?? 0;
   const holdTimeSeconds = reader.u16() ?? 0;
   const routerId = routerIdFromBytes(reader.take(4) ?? new Uint8Array(4));
-  const parameters = optionalParameters(body);
-  if (parameters === undefined)
-    return bgpError('malformedOpen', 'the lengths of the optional parameters do not add up');
-  const capabilities = decodeParameters(parameters.reader, parameters.lengthBytes);
+  const capabilities = capabilitiesOf(body);
   if (isBgpError(capabilities)) return capabilities;
   const asn = capabilities.fourOctetAsn ?? shortAsn;
   if (asn === 0) return bgpError('badPeerAs', 'AS 0 is reserved');
@@ -66,6 +63,20 @@ export function decodeOpen(body: Uint8Array): Open | BgpError {
     return bgpError('unacceptableHoldTime', `hold time of ${holdTimeSeconds} s, allowed are 0, or 3 and more`);
   }
   return { asn, holdTimeSeconds, routerId, capabilities };
+}
+
+/** What was read last: peers of one kind say the same, and a thousand of them share one value. */
+let lastRead: { readonly bytes: Uint8Array; readonly capabilities: Capabilities } | undefined;
+
+function capabilitiesOf(body: Uint8Array): Capabilities | BgpError {
+  const bytes = body.subarray(PARAMETERS_AT - 1);
+  if (lastRead !== undefined && sameBytes(lastRead.bytes, bytes)) return lastRead.capabilities;
+  const parameters = optionalParameters(body);
+  if (parameters === undefined)
+    return bgpError('malformedOpen', 'the lengths of the optional parameters do not add up');
+  const capabilities = decodeParameters(parameters.reader, parameters.lengthBytes);
+  if (!isBgpError(capabilities)) lastRead = { bytes: bytes.slice(), capabilities };
+  return capabilities;
 }
 
 interface OptionalParameters {

@@ -20,12 +20,22 @@ import type { BgpResources, NodeAddresses, SecretReader, Self, WantedSession } f
 import { type PeerSettings, parseDurationMs } from './peer-settings.ts';
 
 /** Notices a dead peer in under a second, and leaves a loaded machine time to send. */
-const BFD_BETWEEN_NODES = { intervalMs: 300, multiplier: 3 } as const;
+const BFD_ON_LINK = { intervalMs: 300, multiplier: 3, multihop: false } as const;
+const BFD_THROUGH_ROUTERS = { ...BFD_ON_LINK, multihop: true } as const;
 /** Twelve bits in the capability (RFC 4724). */
 const RESTART_TIME_SECONDS_MAX = 0xfff;
 
+/** By the resource, which never changes: with each change of a node all sessions with all others are worked out anew. */
+const knownAddresses = new WeakMap<Node, NodeAddresses>();
+
 /** The addresses that a node speaks BGP from, with their subnets. */
 export function nodeAddresses(node: Node): NodeAddresses {
+  const known = knownAddresses.get(node) ?? readAddresses(node);
+  knownAddresses.set(node, known);
+  return known;
+}
+
+function readAddresses(node: Node): NodeAddresses {
   const ipv4 = parseInterfaceAddress(node.spec.bgp?.ipv4Address ?? '');
   const ipv6 = parseInterfaceAddress(node.spec.bgp?.ipv6Address ?? '');
   return { ...(ipv4 && { 4: ipv4 }), ...(ipv6 && { 6: ipv6 }) };
@@ -78,7 +88,7 @@ export function pathTo(self: Self, node: Node) {
     families,
     sourceAddress: own.address,
     passive: compareIp(own.address, address) < 0,
-    bfd: { ...BFD_BETWEEN_NODES, multihop },
+    bfd: multihop ? BFD_THROUGH_ROUTERS : BFD_ON_LINK,
   };
 }
 
