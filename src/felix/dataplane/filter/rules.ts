@@ -54,6 +54,11 @@ export function workloadDevice(direction: Direction): Match {
   return { kind: 'device', direction, name: WORKLOAD_DEVICE_PREFIX, prefix: true, is: true };
 }
 
+/** Any device but those of containers. */
+export function hostDevice(direction: Direction): Match {
+  return { kind: 'device', direction, name: WORKLOAD_DEVICE_PREFIX, prefix: true, is: false };
+}
+
 export function marked(bits: number): Match {
   return { kind: 'mark', bits, is: true };
 }

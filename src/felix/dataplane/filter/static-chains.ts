@@ -13,7 +13,8 @@
  * Rules, names and order are Felix's (rules/static.go). The accept mark carries a verdict from raw to mangle and filter, so a
  * packet is judged once; where a table begins anew, what marks it brings from outside is cleared. A host without host
  * endpoints has empty chains in their place, and nothing of it is policed. What is forged or from an unknown device is logged
- * before it is dropped.
+ * before it is dropped. Every packet comes through raw and mangle, so there a rule that most of them need not meet stands in a chain
+ * that these do not come to, where Felix has it in line.
  */
 import { cidr, compareCidr, familyOf } from '../../../net/cidr.ts';
 import type { Family } from '../../../net/ip.ts';
@@ -29,6 +30,7 @@ import {
   device,
   goto,
   hookedChain,
+  hostDevice,
   innerChain,
   inSet,
   jump,
@@ -83,22 +85,23 @@ export function allowedSourcesChain(settings: FilterSettings, endpoints: readonl
 }
 
 function rawChains(settings: FilterSettings): Chain[] {
-  const { accept, scratch0: fromWorkload } = settings.marks;
+  const { accept } = settings.marks;
   const accepted = rule([marked(accept)], { kind: 'accept' }, 'Untracked policy accepted');
   const untracked = settings.vxlan === undefined ? [] : [vxlanUntracked(settings.vxlan.port)];
   return [
     hookedChain('raw', 'cali-PREROUTING', 'PREROUTING', [
       begin(settings),
       ...untracked,
-      rule([workloadDevice('in')], setMark(fromWorkload), 'From a workload'),
-      rule([marked(fromWorkload)], jump('cali-rpf-skip'), 'Sources that are allowed besides its own'),
-      rule([marked(fromWorkload), ...UNSPECIFIED], { kind: 'accept' }, 'Asks whether its address is taken'),
-      rule([marked(fromWorkload), { kind: 'forged' }], goto('cali-forged'), 'Not reached by this device'),
-      rule([notMarked(fromWorkload)], jump('cali-from-host-endpoint'), 'Untracked policy'),
+      rule([workloadDevice('in'), { kind: 'forged' }], goto('cali-forged'), 'Not reached by this device'),
+      rule([hostDevice('in')], jump('cali-from-host-endpoint'), 'Untracked policy'),
       accepted,
     ]),
-    // xt_REJECT is for the filter table alone.
-    innerChain('raw', 'cali-forged', protect([], 'forged source', 'egress', { denyAction: 'drop' })),
+    // What is allowed all the same is looked for here, behind the one question that each packet of a container is asked.
+    innerChain('raw', 'cali-forged', [
+      rule([], jump('cali-rpf-skip'), 'Sources that are allowed besides its own'),
+      rule(UNSPECIFIED, { kind: 'accept' }, 'Asks whether its address is taken'),
+      ...protect([], 'forged source', 'egress', { denyAction: 'drop' }), // xt_REJECT is for the filter table alone
+    ]),
     hookedChain('raw', 'cali-OUTPUT', 'OUTPUT', [
       begin(settings),
       rule([], jump('cali-to-host-endpoint'), 'Untracked policy'),
@@ -133,10 +136,11 @@ function mangleChains(settings: FilterSettings): Chain[] {
       rule([marked(accept)], allow, 'Host endpoint policy accepted'),
     ]),
     hookedChain('mangle', 'cali-POSTROUTING', 'POSTROUTING', [
-      rule([marked(accept)], { kind: 'return' }, 'Accepted before'),
+      rule([{ kind: 'dnat', is: true }, notMarked(accept)], goto('cali-to-translated'), 'To a translated address'),
+    ]),
+    innerChain('mangle', 'cali-to-translated', [
       begin(settings),
-      rule([{ kind: 'dnat', is: true }], jump('cali-to-host-endpoint'), 'From the host to a translated address'),
-      rule([marked(accept)], { kind: 'return' }, 'Host endpoint policy accepted'),
+      rule([], jump('cali-to-host-endpoint'), 'From the host to a translated address'),
     ]),
   ];
 }

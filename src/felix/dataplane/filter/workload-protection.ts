@@ -7,7 +7,7 @@
  */
 import type { FilterSettings } from '../../desired/filter-settings.ts';
 import type { Chain, Match, Rule } from './program.ts';
-import { innerChain, jump, protect, protocol, rule, udpTo } from './rules.ts';
+import { innerChain, jump, onePort, protect, protocol, rule, udpTo } from './rules.ts';
 
 const CHAIN = 'cali-wl-protection';
 const PROTOCOL_IPIP = 4;
@@ -33,12 +33,26 @@ export function protectionChain(settings: FilterSettings): Chain {
     is: true,
   };
   return innerChain('filter', CHAIN, [
+    harmlessUdp(vxlanFromWorkloads ? [] : [vxlanPort]),
     ...(vxlanFromWorkloads ? [] : denied([udpTo(vxlanPort)], 'VXLAN from a workload')),
     ...(ipipFromWorkloads ? [] : denied([protocol(PROTOCOL_IPIP)], 'IPIP from a workload')),
     ...denied([advertisement], 'router advertisement'),
     ...denied(fromDhcpServer(4), 'DHCP server'),
     ...denied(fromDhcpServer(6), 'DHCPv6 server'),
   ]);
+}
+
+/** One question for nearly all of UDP, instead of one for each of the rules behind it. */
+function harmlessUdp(destinations: readonly number[]): Rule {
+  const udp = { kind: 'ports', protocol: 'udp', is: false } as const;
+  const sources = [DHCP_SERVER_PORT[4], DHCP_SERVER_PORT[6]];
+  const to: Match[] =
+    destinations.length === 0 ? [] : [{ ...udp, end: 'destination', ports: destinations.map(onePort) }];
+  return rule(
+    [...to, { ...udp, end: 'source', ports: sources.map(onePort) }],
+    { kind: 'return' },
+    'To and from other ports',
+  );
 }
 
 function fromDhcpServer(family: 4 | 6): Match[] {
