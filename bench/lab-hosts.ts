@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { hostPlaces } from '../src/lab/names.ts';
-import { agentsWithConfig } from '../src/lab/process.ts';
+import { labProcesses } from '../src/lab/process.ts';
 import { type Column, renderTable } from '../src/lib/table.ts';
 import { agentStatus } from '../src/node/control-client.ts';
 
@@ -91,7 +91,7 @@ interface Usage {
 
 /** Of all processes of the lab's agents together. */
 function usage(lab: string): Usage {
-  const pids = agentsWithConfig(hostPlaces(lab, '').runDirectory).map(({ pid }) => pid);
+  const pids = labProcesses(hostPlaces(lab, '').runDirectory).map(({ pid }) => pid);
   const each = pids.map((pid) => {
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
     const kilobytes = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(rollup)?.[1]);
@@ -171,7 +171,9 @@ function tableOf(runs: readonly Run[]): string {
 }
 
 function stagesOf({ hosts, kind, stages }: Run): string {
-  const lines = stages.map(({ title, milliseconds }) => `  ${title.padEnd(44)} ${(milliseconds / 1000).toFixed(2)} s\n`);
+  const lines = stages.map(
+    ({ title, milliseconds }) => `  ${title.padEnd(44)} ${(milliseconds / 1000).toFixed(2)} s\n`,
+  );
   return `\n${hosts} hosts, ${kind}:\n${lines.join('')}`;
 }
 

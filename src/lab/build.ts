@@ -50,6 +50,10 @@ export function addMachineNamespace(name: string): void {
 }
 
 function carryOut(step: Step, kernelOf: (namespace: string) => Kernel): void {
+  if (step.kind === 'neighbours') {
+    fixNeighbours(step.ends, kernelOf);
+    return;
+  }
   if (step.kind === 'namespace') {
     addMachineNamespace(step.namespace);
     return;
@@ -85,6 +89,22 @@ function runNft(namespace: string, script: string): void {
     nft.run(script);
   } finally {
     nft.close();
+  }
+}
+
+/** Each end gets an entry for each address of every other end. */
+function fixNeighbours(
+  ends: Extract<Step, { kind: 'neighbours' }>['ends'],
+  kernelOf: (namespace: string) => Kernel,
+): void {
+  const links = ends.map((end) => ({ end, link: linkNamed(kernelOf(end.namespace), end.interface) }));
+  for (const { end, link } of links) {
+    for (const other of links) {
+      if (other.end === end) continue;
+      for (const address of other.end.addresses) {
+        kernelOf(end.namespace).putNeighbour({ index: link.index, address, mac: other.link.mac, permanent: true });
+      }
+    }
   }
 }
 

@@ -17,7 +17,7 @@ import { type HostDocument, withHost, withoutHost } from './edit-topology.ts';
 import { findHost, labEntities } from './find-lab.ts';
 import { LabError } from './lab-error.ts';
 import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
-import { planOf } from './plan.ts';
+import { planOf, type Step } from './plan.ts';
 import { labProcesses } from './process.ts';
 import { readTopology } from './read-topology.ts';
 import { forgetHost, seedHost } from './seed.ts';
@@ -43,8 +43,10 @@ export async function addHost(
   const host = findHost({ state: lab.state, topology }, name);
   const namespace = namespaceOf(labName, name);
   try {
-    // A fabric is told of the new addresses.
-    build(planOf(topology).filter((step) => step.namespace === namespace || step.kind === 'fabric'));
+    // A fabric and fixed neighbours are told of the new addresses.
+    const concerns = (step: Step) =>
+      step.kind === 'fabric' || step.kind === 'neighbours' || step.namespace === namespace;
+    build(planOf(topology).filter(concerns));
     writeFileSync(places.topology, text);
     await seedHost(labName, host);
     const agent = startAgent(labName, name);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { formatIp } from '../net/ip.ts';
 import { formatStep, planOf } from './plan.ts';
 import { readTopology } from './read-topology.ts';
 
@@ -128,4 +129,23 @@ routers:
   const neighbours =
     'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept';
   assert.equal(left, `${anew('bridge')} { ${sets} ${chain} ether type arp accept ${neighbours} ${verdict} } }`);
+});
+
+test('machines know each other from the start only where there are too many for the kernel to keep their neighbours', () => {
+  const network = (hosts: number) => {
+    const links = (index: number) =>
+      `{ left: { segment: left, addresses: [10.0.1.${index}/24] }, right: { segment: right, addresses: [10.0.2.${index}/24] } }`;
+    const lines = Array.from({ length: hosts }, (_, index) => `  h${index + 1}: { links: ${links(index + 1)} }\n`);
+    return `name: many\nsegments: [left, right]\nhosts:\n${lines.join('')}`;
+  };
+  // Two segments of 16 hosts make 480 neighbours, of 17 hosts 544; the kernel keeps 1,024 for the whole machine.
+  assert.doesNotMatch(plan(network(16)), /know each other/);
+  const large = planOf(readTopology('test', network(17))).filter((step) => step.kind === 'neighbours');
+  assert.deepEqual(
+    large.map(({ ends }) => ends.map((end) => `${end.namespace} ${end.interface} ${end.addresses.map(formatIp)}`)),
+    ['left 10.0.1', 'right 10.0.2'].map((segment) => {
+      const [name, prefix] = segment.split(' ');
+      return Array.from({ length: 17 }, (_, index) => `muslin-many-h${index + 1} ${name} ${prefix}.${index + 1}`);
+    }),
+  );
 });

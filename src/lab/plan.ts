@@ -11,6 +11,7 @@
 import { type Cidr, cidr, formatCidr, type InterfaceAddress } from '../net/cidr.ts';
 import { formatIp, type Ip } from '../net/ip.ts';
 import { fabricRules } from './fabric.ts';
+import { fixedNeighbours, type SegmentEnd } from './fixed-neighbours.ts';
 import { namespaceOf } from './names.ts';
 import type { Plug, Topology } from './topology.ts';
 
@@ -35,7 +36,11 @@ export type Step =
     }
   | { readonly kind: 'route'; readonly namespace: string; readonly to: Cidr; readonly via: Ip }
   /** Rules as nft reads them, for a router or segment that passes these addresses only. */
-  | { readonly kind: 'fabric'; readonly namespace: string; readonly script: string; readonly addresses: number };
+  | { readonly kind: 'fabric'; readonly namespace: string; readonly script: string; readonly addresses: number }
+  /** Each of a segment's machines is to know all the others' MAC addresses. */
+  | { readonly kind: 'neighbours'; readonly ends: readonly NamespaceEnd[] };
+
+type NamespaceEnd = Omit<SegmentEnd, 'machine'> & { readonly namespace: string };
 
 export const SEGMENT_BRIDGE = 'br0';
 
@@ -101,6 +106,12 @@ export function planOf(topology: Topology): Step[] {
     ...fabricRules(topology).map(
       ({ entity, ...rules }): Step => ({ kind: 'fabric', namespace: inLab(entity), ...rules }),
     ),
+    ...fixedNeighbours(topology).map(
+      (ends): Step => ({
+        kind: 'neighbours',
+        ends: ends.map(({ machine, ...end }) => ({ namespace: inLab(machine), ...end })),
+      }),
+    ),
   ];
 }
 
@@ -160,5 +171,7 @@ export function formatStep(step: Step): string {
       return `${step.namespace}: ${formatCidr(step.to)} via ${formatIp(step.via)}`;
     case 'fabric':
       return `${step.namespace}: pass only what is between the ${step.addresses} addresses that machines have`;
+    case 'neighbours':
+      return `${step.ends.map(({ namespace }) => namespace).join(', ')}: know each other's MAC addresses`;
   }
 }
