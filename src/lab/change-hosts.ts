@@ -53,7 +53,7 @@ export async function addHost(
     await changeState(labName, (state) => ({ ...state, agents: { ...state.agents, [name]: agent } }));
     const patience = { deadline: after(monotonicNow(), timeoutMs), signal };
     for (const question of ['inSync', 'sessions'] as const)
-      await waitUntil(labName, () => missingFromAgents(labName, { [name]: agent }, question), patience);
+      await waitUntil(labName, missingFromAgents(labName, { [name]: agent }, question), patience);
   } catch (error) {
     await takeAway(labName, name, before);
     throw error;

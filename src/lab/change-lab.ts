@@ -75,11 +75,11 @@ export async function restart(lab: Lab, hostName: string, timeoutMs: number, sig
   await changeState(name, (state) => ({ ...state, agents: { ...state.agents, [host.name]: agent } }));
   const patience = { deadline: after(monotonicNow(), timeoutMs), signal };
   try {
-    await waitUntil(name, () => missingFromAgents(name, { [host.name]: agent }, 'inSync'), patience);
+    await waitUntil(name, missingFromAgents(name, { [host.name]: agent }, 'inSync'), patience);
     // While another agent is away its session cannot come back.
     const others = Object.entries(lab.state.agents).filter(([other]) => other !== host.name);
     if (others.every(([, identity]) => isAlive(identity))) {
-      await waitUntil(name, () => missingFromAgents(name, { [host.name]: agent }, 'sessions'), patience);
+      await waitUntil(name, missingFromAgents(name, { [host.name]: agent }, 'sessions'), patience);
     }
   } catch (error) {
     if (!(error instanceof LabError) || error.code === 'interrupted') throw error;

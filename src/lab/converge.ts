@@ -31,8 +31,11 @@ export interface Patience {
   readonly signal: AbortSignal;
 }
 
-/** Short against what is waited for (a process starts in 100 ms), long against what asking costs (1 ms). */
+/** Short against what is waited for: a process starts in 100 ms. */
 const POLL_MS = 10;
+
+/** Asking sixty agents takes long, and they are to have the processors: a pause is at least so many times as long. */
+const PAUSE_TO_ASKING = 4;
 
 const LOG_LINES_SHOWN = 10;
 
@@ -43,11 +46,13 @@ export async function waitUntil(
   patience: Patience,
 ): Promise<void> {
   for (;;) {
+    const asked = monotonicNow();
     const left = await missing();
     if (left.length === 0) return;
+    const now = monotonicNow();
     throwIfInterrupted(patience.signal);
-    if (monotonicNow() > patience.deadline) throw new LabError('timeout', missingText(lab, left));
-    await delay(POLL_MS);
+    if (now > patience.deadline) throw new LabError('timeout', missingText(lab, left));
+    await delay(Math.max((now - asked) * PAUSE_TO_ASKING, POLL_MS));
   }
 }
 
@@ -71,14 +76,34 @@ function logText(lab: string, host: string): string[] {
 
 export type StatusQuestion = 'inSync' | 'sessions';
 
-/** What keeps the hosts' agents from being in sync or, with `sessions`, from having all their BGP sessions. */
-export async function missingFromAgents(
+/**
+ * What keeps the hosts' agents from being in sync or, with `sessions`, from having all their BGP sessions. Only those are asked
+ * again that something was missing of, until nothing is; then all, so that what holds in the end holds everywhere at once.
+ */
+export function missingFromAgents(
   lab: string,
   agents: Readonly<Record<string, ProcessIdentity>>,
   question: StatusQuestion,
+): () => Promise<Missing[]> {
+  const all = Object.entries(agents);
+  let open = all;
+  return async () => {
+    const askedAll = open.length === all.length;
+    let left = await askAgents(lab, open, question);
+    if (left.length === 0 && !askedAll) left = await askAgents(lab, all, question);
+    const hosts = new Set(left.map(({ host }) => host));
+    open = all.filter(([host]) => hosts.has(host));
+    return left;
+  };
+}
+
+async function askAgents(
+  lab: string,
+  agents: readonly (readonly [host: string, identity: ProcessIdentity])[],
+  question: StatusQuestion,
 ): Promise<Missing[]> {
   const answers = await Promise.all(
-    Object.entries(agents).map(async ([host, identity]) => {
+    agents.map(async ([host, identity]) => {
       try {
         const status = await agentStatus(hostPlaces(lab, host).controlSocket);
         return missingFromStatus(status, question).map((reason) => ({ host, reason }));

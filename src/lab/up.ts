@@ -117,7 +117,6 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
     const tookMs = monotonicNow() - start;
     options.onStage(typeof title === 'string' ? title : await title(), tookMs);
   };
-  const agentsOf = () => readLab(name)?.state.agents ?? {};
   const patience: Patience = { deadline: after(monotonicNow(), options.timeoutMs), signal: options.signal };
   const machines = topology.hosts.length + topology.routers.length;
   await stage(`${counted(machines, 'machine')} on ${counted(topology.segments.length, 'segment')}`, () =>
@@ -130,10 +129,12 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
       agents: Object.fromEntries(topology.hosts.map((host) => [host.name, startAgent(name, host.name)])),
     })),
   );
+  const agents = readLab(name)?.state.agents ?? {};
   await startRouters(topology, stage);
-  await stage('agents in sync', () => waitUntil(name, () => missingFromAgents(name, agentsOf(), 'inSync'), patience));
+  await stage('agents in sync', () => waitUntil(name, missingFromAgents(name, agents, 'inSync'), patience));
   await stage(`${counted(topology.workloads.length, 'workload')} attached`, () => attachAll(topology));
   const sessions = async () => counted(await countSessions(topology), 'BGP session');
+  const missingSessions = missingFromAgents(name, agents, 'sessions');
   await stage(
     async () => `${await sessions()} established`,
     () =>
@@ -141,7 +142,7 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
         name,
         () => {
           requireRouters(name);
-          return missingFromAgents(name, agentsOf(), 'sessions');
+          return missingSessions();
         },
         patience,
       ),
