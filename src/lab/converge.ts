@@ -10,8 +10,8 @@ import type { Instant } from '../lib/clock.ts';
 import { monotonicNow } from '../lib/clock.ts';
 import { formatCidr, sameCidr } from '../net/cidr.ts';
 import { ROUTE_TABLE } from '../net/kernel-objects.ts';
-import type { AgentStatus } from '../node/control-api.ts';
-import { AgentUnreachable, agentStatus } from '../node/control-client.ts';
+import type { BgpStatus, Readiness } from '../node/control-api.ts';
+import { AgentUnreachable, agentReadiness, bgpStatus } from '../node/control-client.ts';
 import { lastLogLines } from './agents.ts';
 import { type Assertion, assertionText, judge, withKernel } from './check.ts';
 import { LabError } from './lab-error.ts';
@@ -105,8 +105,12 @@ async function askAgents(
   const answers = await Promise.all(
     agents.map(async ([host, identity]) => {
       try {
-        const status = await agentStatus(hostPlaces(lab, host).controlSocket);
-        return missingFromStatus(status, question).map((reason) => ({ host, reason }));
+        const { controlSocket } = hostPlaces(lab, host);
+        const reasons =
+          question === 'inSync'
+            ? missingFromSync(await agentReadiness(controlSocket))
+            : missingFromSessions(await bgpStatus(controlSocket));
+        return reasons.map((reason) => ({ host, reason }));
       } catch (error) {
         if (!(error instanceof AgentUnreachable)) throw error;
         if (isAlive(identity)) return [{ host, reason: error.message }];
@@ -122,7 +126,7 @@ export async function countSessions(topology: Topology): Promise<number> {
   const ends = await Promise.all(
     topology.hosts.map(async ({ name }) => {
       try {
-        return (await agentStatus(hostPlaces(topology.name, name).controlSocket)).bgp.peers;
+        return (await bgpStatus(hostPlaces(topology.name, name).controlSocket)).peers;
       } catch (error) {
         if (error instanceof AgentUnreachable) return [];
         throw error;
@@ -132,19 +136,21 @@ export async function countSessions(topology: Topology): Promise<number> {
   return establishedSessions(topology, ends.flat());
 }
 
-/** Pure: why an agent with this status is not there yet; nothing when it is. */
-export function missingFromStatus(status: AgentStatus, question: StatusQuestion): string[] {
-  if (question === 'sessions') {
-    if (status.bgp.problem !== '') return [`BGP does not run: ${status.bgp.problem}`];
-    return status.bgp.peers
-      .filter((peer) => peer.state !== 'Established')
-      .map((peer) => {
-        const why = peer.lastError === '' ? '' : `: ${peer.lastError}`;
-        return `BGP with ${peer.address} (${peer.description}) is ${peer.state}${why}`;
-      });
-  }
-  if (status.felix.inSync) return [];
-  return status.felix.reasons.length === 0 ? ['not in sync'] : [...status.felix.reasons];
+/** Pure: why an agent is not in sync; nothing when it is. */
+export function missingFromSync({ ready, reasons }: Readiness): readonly string[] {
+  if (ready) return [];
+  return reasons.length === 0 ? ['not in sync'] : reasons;
+}
+
+/** Pure: which sessions are missing, and why; nothing when all are established. */
+export function missingFromSessions({ problem, peers }: Pick<BgpStatus, 'problem' | 'peers'>): string[] {
+  if (problem !== '') return [`BGP does not run: ${problem}`];
+  return peers
+    .filter(({ state }) => state !== 'Established')
+    .map(({ address, description, state, lastError }) => {
+      const why = lastError === '' ? '' : `: ${lastError}`;
+      return `BGP with ${address} (${description}) is ${state}${why}`;
+    });
 }
 
 /** Each host must route every block of the others. */

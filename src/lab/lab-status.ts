@@ -7,7 +7,7 @@ import { namespaceNames } from '../kernel/network-namespace.ts';
 import { formatIp } from '../net/ip.ts';
 import type { AgentStatus } from '../node/control-api.ts';
 import { AgentUnreachable, agentStatus } from '../node/control-client.ts';
-import { missingFromStatus } from './converge.ts';
+import { missingFromSync } from './converge.ts';
 import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
 import { presentLabs } from './present-labs.ts';
 import { isAlive } from './process.ts';
@@ -99,7 +99,10 @@ async function hostStatus({ state }: Lab, host: Host): Promise<HostStatus> {
     logFile: places.logFile,
     controlSocket: places.controlSocket,
     inSync: typeof answer !== 'string' && answer.felix.inSync,
-    reasons: typeof answer === 'string' ? [answer] : missingFromStatus(answer, 'inSync'),
+    reasons:
+      typeof answer === 'string'
+        ? [answer]
+        : missingFromSync({ ready: answer.felix.inSync, reasons: answer.felix.reasons }),
     sessions:
       typeof answer === 'string'
         ? []

@@ -18,6 +18,7 @@ import type {
   EndpointSummary,
   EndpointView,
   PolicyView,
+  Readiness,
   RouteQuestion,
 } from './control-api.ts';
 
@@ -44,6 +45,11 @@ const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
 export async function agentStatus(socketPath: string): Promise<AgentStatus> {
   return (await ask(socketPath, '/status')) as AgentStatus; // the agent's own answer to this path; so for the others
+}
+
+/** Whether the agent is in sync. It costs less than its status, for which the agent reads in the kernel. */
+export async function agentReadiness(socketPath: string): Promise<Readiness> {
+  return (await ask(socketPath, '/readyz', 'GET', [200, 503])) as Readiness;
 }
 
 export async function endpointSummaries(socketPath: string): Promise<EndpointSummary[]> {
@@ -144,8 +150,13 @@ export async function bgpDump(socketPath: string): Promise<Readable> {
   throw new AgentUnreachable(`${socketPath}: /bgp/dump answered ${answer.statusCode}`);
 }
 
-/** The JSON that the agent answers; rejects with AgentUnreachable when there is no agent or no good answer. */
-async function ask(socketPath: string, path: string, method: 'GET' | 'POST' = 'GET'): Promise<unknown> {
+/** The JSON that the agent answers; rejects with AgentUnreachable when there is no agent or no answer with a good code. */
+async function ask(
+  socketPath: string,
+  path: string,
+  method: 'GET' | 'POST' = 'GET',
+  goodCodes: readonly number[] = [200],
+): Promise<unknown> {
   const unreachable = (reason: string) => new AgentUnreachable(`${socketPath}: ${reason}`);
   const { answer } = await send(socketPath, path, method);
   const chunks: Buffer[] = [];
@@ -162,7 +173,7 @@ async function ask(socketPath: string, path: string, method: 'GET' | 'POST' = 'G
   const text = Buffer.concat(chunks).toString('utf8');
   const body = jsonOf(text);
   const code = answer.statusCode ?? 0;
-  if (code === 200 && body !== undefined) return body;
+  if (goodCodes.includes(code) && body !== undefined) return body;
   const error = typeof body === 'object' && body !== null && 'error' in body ? body.error : undefined;
   if ((code === 400 || code === 404) && typeof error === 'string') throw new AgentRefusal(code, error);
   throw unreachable(`${path} answered ${code}: ${text.slice(0, 200)}`);
