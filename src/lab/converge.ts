@@ -34,8 +34,10 @@ export interface Patience {
 /** Short against what is waited for: a process starts in 100 ms. */
 const POLL_MS = 10;
 
-/** Asking sixty agents takes long, and they are to have the processors: a pause is at least so many times as long. */
+/** Asking sixty agents takes long, and they are to have the processors: a pause is at least so many times as long, */
 const PAUSE_TO_ASKING = 4;
+/** and at most this long: what takes so much of asking is waiting, as for an echo. */
+const PAUSE_MS_MAX = 500;
 
 const LOG_LINES_SHOWN = 10;
 
@@ -52,7 +54,7 @@ export async function waitUntil(
     const now = monotonicNow();
     throwIfInterrupted(patience.signal);
     if (now > patience.deadline) throw new LabError('timeout', missingText(lab, left));
-    await delay(Math.max((now - asked) * PAUSE_TO_ASKING, POLL_MS));
+    await delay(Math.min(Math.max((now - asked) * PAUSE_TO_ASKING, POLL_MS), PAUSE_MS_MAX));
   }
 }
 
