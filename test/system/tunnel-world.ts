@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -105,7 +105,7 @@ export class TunnelWorld {
   }
 
   tryInside(place: string, ...command: string[]): Outcome {
-    return run('nsenter', [`--net=${this.#path(place)}`, ...command]);
+    return run('nsenter', [`--net=${this.path(place)}`, ...command]);
   }
 
   apply(...documents: object[]): void {
@@ -124,7 +124,7 @@ export class TunnelWorld {
     mkdirSync(this.runDirectory(host), { recursive: true });
     const log = openSync(this.#logFile(host), 'a');
     const command = [MUSLIN, 'node', 'run', '--config', this.configuration(host)];
-    const child = spawn('nsenter', [`--net=${this.#path(host)}`, ...command], { stdio: ['ignore', log, log] });
+    const child = spawn('nsenter', [`--net=${this.path(host)}`, ...command], { stdio: ['ignore', log, log] });
     this.#agents.set(host, child);
   }
 
@@ -166,7 +166,7 @@ export class TunnelWorld {
     const environment = [
       'CNI_COMMAND=ADD',
       `CNI_CONTAINERID=${this.#prefix}${name}`,
-      `CNI_NETNS=${this.#path(name)}`,
+      `CNI_NETNS=${this.path(name)}`,
       'CNI_IFNAME=eth0',
       'CNI_PATH=/opt/cni/bin',
       `CNI_ARGS=K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name}`,
@@ -186,7 +186,7 @@ export class TunnelWorld {
 
   /** Pings until told to stop, and gives how many were sent and answered. */
   ping(from: string, to: string): { stop(): Promise<{ readonly sent: number; readonly received: number }> } {
-    const ping = spawn('nsenter', [`--net=${this.#path(from)}`, 'ping', '-i', '0.02', '-W', '1', to], {
+    const ping = spawn('nsenter', [`--net=${this.path(from)}`, 'ping', '-i', '0.02', '-W', '1', to], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#others.push(ping);
@@ -239,15 +239,11 @@ export class TunnelWorld {
     return shown.join('\n');
   }
 
-  log(host: HostName): string {
-    return readFileSync(this.#logFile(host), 'utf8');
-  }
-
   #logFile(host: HostName): string {
     return join(this.directory, `${host}.log`);
   }
 
-  #path(place: string): string {
+  path(place: string): string {
     return `/run/netns/${this.#prefix}${place}`;
   }
 

@@ -316,6 +316,18 @@ describe('a route through a tunnel', () => {
     );
   });
 
+  it('follows a host that takes another address', () => {
+    const calculation = new Calculation('host-a');
+    for (const fact of [A, F, pool(IPIP), TO_F]) tell(calculation, fact, true);
+    calculation.takeChanges();
+    const moved = { bgp: { ipv4Address: '192.168.200.7/24', ipv4IPIPTunnelAddr: '172.17.10.1' } };
+    tell(calculation, resource('Node', 'host-f', moved), true);
+    tell(calculation, learned('172.17.11.0/24', '192.168.200.7'), true);
+    const lines = [...calculation.takeChanges().routes].flatMap(([key, route]) => (route ? text([key, route]) : []));
+    // What is at its old address now is no host of the network.
+    assert.deepEqual(lines.sort(), [`${FAR} bird`, '172.17.11.0/24 via 192.168.200.7 dev tunl0 bird'].sort());
+  });
+
   it('is told anew only when something of it differs', () => {
     const calculation = new Calculation('host-a');
     for (const fact of [A, N, F, pool(IPIP), TO_N, TO_F]) tell(calculation, fact, true);

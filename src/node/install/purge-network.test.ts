@@ -77,7 +77,7 @@ describe('purging the network', () => {
     );
   });
 
-  it('takes tunnels by their names, and of the kernel’s IPIP what can be taken', () => {
+  it('takes tunnels by their names, and of the kernel’s IPIP what can be taken', async () => {
     const own = createFakeWorld({ ipip: true }).open();
     const mac = parseMac('66:00:00:00:00:01');
     assert.ok(mac !== undefined);
@@ -99,6 +99,8 @@ describe('purging the network', () => {
       ['lo false', 'others false', 'tunl0 false'],
     );
     assert.deepEqual(own.addresses(), []);
+    own.setLinkUp(index, true);
+    assert.equal((await part.list()).length, 1, 'one that is up without an address is as we leave none');
   });
 
   it('has programs take themselves away where they make IPIP', () => {
