@@ -23,6 +23,7 @@ const TIMERS_IN_TESTS: tidy.Exceptions = {
   'test/system/policy/policy-world.ts':
     'asks Felix until he has in the kernel what he was told; he runs beside the test',
   'test/system/policy/prober.ts': 'looks for packets, of which nobody tells; what should not come cannot be waited for',
+  'test/system/tunnel-world.ts': 'looks at the kernel again and again until a condition holds; it tells nobody',
   'test/system/two-hosts-fixture.ts': 'looks at the kernel again and again until a condition holds; it tells nobody',
 };
 

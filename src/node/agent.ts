@@ -14,7 +14,7 @@
 import { join } from 'node:path';
 import { NFLOG_GROUP } from '../felix/dataplane/filter/log-prefix.ts';
 import { openNflogSocket } from '../kernel/nflog-socket.ts';
-import { monotonicNow, wallClockNow } from '../lib/clock.ts';
+import { wallClockNow } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { seededRandom } from '../lib/prng.ts';
 import { RESOURCES_PREFIX } from '../model/resource-key.ts';
@@ -41,7 +41,8 @@ import { Monitoring } from './monitoring/monitoring.ts';
 import { openFelix } from './open-felix.ts';
 import { ResourceFeed } from './resource-feed.ts';
 import { StoreFollower } from './store-follower.ts';
-import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
+import { openTunnels } from './tunnels/open-tunnels.ts';
+import type { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
 import { VERSION } from './version.ts';
 
 /** Others learn of a host's death this much later at most; a store that is away for less is not taken for one. */
@@ -103,20 +104,13 @@ async function open(parts: {
     ...{ bgp: bgp.control, readiness, systemName: node, log, random },
     felix: () => felixNumbers({ felix, feed, filter, denials: policy.denials() }),
   });
-  closers.push(
-    () => bgp.close(),
-    () => felix.close(),
-    () => monitoring.close(),
-  );
+  for (const each of [bgp, felix, monitoring]) closers.push(() => each.close());
   const reader = new EntryReader();
   const feed = new ResourceFeed({
     ...{ node, felix, bgp, reader, log },
     nftablesProblem,
     speaksBgp: configuration.bgp,
-    tunnels: {
-      configure: (facts) => keeper.configure(facts, monotonicNow()),
-      receiving: () => keeper.receiving(monotonicNow()),
-    },
+    tunnels: { configure: (facts) => keeper.configure(facts), receiving: () => keeper.receiving() },
     onMetrics: (metrics) =>
       monitoring.configure({ metrics, collectors: bmpCollector === undefined ? [] : [bmpCollector] }),
   });
@@ -127,39 +121,37 @@ async function open(parts: {
     () => following,
     () => stopping.abort(),
   );
-
   keepPresent({ store, node, startedAt, stopping, closers });
   const ownStore = follower.ownStore(({ writes }, revision) => reader.wrote(writes, revision));
   const allocator = new AddressAllocator(ownStore, { reader });
-  const keeper = new TunnelKeeper({
-    ...{ node, store: ownStore, allocator, log, random },
-    setTunnel: (kind, address) => felix.setTunnel(kind, address),
-    onClosed: () => feed.tunnelsChanged(),
+  const keeper: TunnelKeeper = openTunnels({
+    store: ownStore,
+    ...{ node, allocator, felix, feed, log, random, stopping, closers },
   });
-  const keeping = keeper.run(stopping.signal);
-  closers.push(
-    () => keeping,
-    () => stopping.abort(),
-  );
+  const policy = seePolicy({ felix, feed, filter, store, node, log, signal: stopping.signal, closers });
+  closers.push(() => stopping.abort());
   const status = (): AgentStatus => ({
     ...{ node, version: VERSION, pid: process.pid, startedAt, store: store.description },
     felix: felix.status(),
     bgp: bgp.control.status(),
     warnings: [...filter.warnings(), ...keeper.problems()],
   });
-  const policy = seePolicy({ felix, feed, filter, store, node, log, signal: stopping.signal, closers });
-  closers.push(() => stopping.abort());
-  const source = { status, readiness, bgp: bgp.control, policy };
-  const controlServer = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
-  closers.push(() => controlServer.closeAllConnections());
-  closers.push(() => controlServer.close());
-  await openAttachments({
-    configuration,
-    store: ownStore,
-    ...{ allocator, kernel, felix, feed, log, random, closers },
-  });
+  await serveControl(runDirectory, { status, readiness, bgp: bgp.control, policy }, closers);
+  const attaching = { configuration, allocator, kernel, felix, feed, log, random, closers };
+  await openAttachments({ store: ownStore, ...attaching });
   log.info('agent started', { version: VERSION, pid: process.pid, store: store.description });
   return { readiness };
+}
+
+/** Answers on the control socket. */
+async function serveControl(
+  runDirectory: string,
+  source: Parameters<typeof startControlServer>[1],
+  closers: (() => unknown)[],
+): Promise<void> {
+  const server = await startControlServer(join(runDirectory, CONTROL_SOCKET_NAME), source);
+  closers.push(() => server.closeAllConnections());
+  closers.push(() => server.close());
 }
 
 /** Lets the other machines that share the store know that this agent lives. */

@@ -7,14 +7,13 @@
  *   secretsDirectory: /etc/muslin/secrets          default: that; passwords that resources refer to, NAME/KEY in it
  *   cniConfiguration: /etc/cni/net.d/10-muslin.conflist    default: none; written for container runtimes when the agent is ready
  *   cniPlugins: /opt/cni/bin                       default: that; where runtimes find plugins that go with ours
- *   bgp: true                                      default: that; false where no BGP may be spoken: routes then follow from the store
+ *   bgp: true                                      default: that; false where none may be spoken: the store tells routes then
  *   bmpCollector: 10.0.0.9:11019                   default: none; who is told of BGP as it happens (RFC 7854)
  *   podmanState: /var/lib/containers/storage/libpod/bolt_state.db                   default: that; where podman and
  *   containerdState: /var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db     containerd keep containers' labels
  *   logLevel: info                                 debug, info, warn or error
  *
- * Everything else that there is to configure lives in resources in the store, where one place changes all hosts. The file
- * is read once; a mistake in it is one message that names the file, the line, the field and what would be right.
+ * All else that there is to configure lives in resources in the store. A mistake is one message with file, line, and what is right.
  */
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';

@@ -1,9 +1,8 @@
 /**
  * From the state of the store and of BGP to what should be in force on this host.
  *
- * The calculation is told one key at a time, `(resource, or its absence)`, and may be told in any order, twice, or late:
- * its output is a function of what is true now. It reads no clock, awaits nothing and never fails; a resource that
- * makes no sense yet (an endpoint without a device) asks for nothing.
+ * The calculation is told one key at a time, `(resource, or its absence)`, in any order: its output is a function of what is true
+ * now. It reads no clock and never fails; a resource that makes no sense yet (an endpoint without a device) asks for nothing.
  *
  *   policies, profiles, sets, labels ─► policy calculation ─► policy, beside the endpoints
  *   WorkloadEndpoint ─► local endpoint ─► endpoint, device routes ─┐
@@ -14,7 +13,6 @@
  *   ways to peers ─► gateway routes ───────────────────────────────┘
  *   Node, own tunnels' addresses ─► tunnels
  *   own blocks, borrowed and floating addresses, services, IPPool ─► announcements
- *
  * The node agent calls `update…` as events come and `takeChanges` once a pass.
  */
 import { sameJson } from '../../lib/json.ts';

@@ -24,7 +24,7 @@ export interface HostFacts {
   readonly macs: Readonly<Record<Family, Mac>>;
 }
 
-export function hostFacts({ metadata: { name }, spec }: Node): HostFacts {
+function hostFacts({ metadata: { name }, spec }: Node): HostFacts {
   const { bgp } = spec;
   return {
     name,

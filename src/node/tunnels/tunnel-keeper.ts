@@ -14,7 +14,7 @@ import { keepsTunnelAddress, poolPrefix } from '../../ipam/pools.ts';
 import type { Backoff } from '../../lib/backoff.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import type { Instant } from '../../lib/clock.ts';
-import { instant, monotonicNow } from '../../lib/clock.ts';
+import { instant } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/prng.ts';
 import type { IpPool } from '../../model/ip-pool.ts';
@@ -46,6 +46,7 @@ interface KeeperOptions {
   readonly onClosed: () => void;
   readonly log: Log;
   readonly random: Random;
+  readonly now: () => Instant;
 }
 
 const RETRY: Backoff = { firstMs: 200, maxMs: 10_000 };
@@ -72,9 +73,9 @@ export class TunnelKeeper {
   }
 
   /** Takes what the store says now, once it has been read. */
-  configure(facts: TunnelFacts, now: Instant): void {
+  configure(facts: TunnelFacts): void {
     this.#facts = facts;
-    this.#updateGrace(now);
+    this.#updateGrace(this.#options.now());
     this.#stir();
   }
 
@@ -86,9 +87,9 @@ export class TunnelKeeper {
   }
 
   /** The tunnels by which packets are taken, or will be. */
-  receiving(now: Instant): ReadonlySet<TunnelKind> {
+  receiving(): ReadonlySet<TunnelKind> {
     const told = TUNNEL_KINDS.filter((kind) => this.#told.get(kind) !== undefined);
-    return new Set([...this.#grace.kept(now), ...told]);
+    return new Set([...this.#grace.kept(this.#options.now()), ...told]);
   }
 
   /** Why a tunnel cannot be had, in sentences. */
@@ -100,7 +101,7 @@ export class TunnelKeeper {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#isAwake = false;
-      const waitMs = await this.look(monotonicNow());
+      const waitMs = await this.look();
       if (this.#isAwake || signal.aborted) continue;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(done, waitMs);
@@ -116,7 +117,8 @@ export class TunnelKeeper {
   }
 
   /** Takes all steps that can be taken now; gives after how many milliseconds to look again. Never throws for the world's errors. */
-  async look(now: Instant): Promise<number> {
+  async look(): Promise<number> {
+    const now = this.#options.now();
     if (this.#facts === undefined) return RECHECK_MS;
     if (now - this.#heldSince >= RECHECK_MS) {
       this.#held.clear();
