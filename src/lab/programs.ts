@@ -8,11 +8,16 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { LabError } from './lab-error.ts';
-import type { Topology } from './topology.ts';
 
 export const ROUTER_PROGRAMS = ['muslin-bgp', 'bird', 'frr'] as const;
 
 export type RouterProgram = (typeof ROUTER_PROGRAMS)[number];
+
+/** What is asked here of a topology's routers. */
+interface RouterWithProgram {
+  readonly name: string;
+  readonly runs: { readonly program: RouterProgram } | undefined;
+}
 
 /** One process of a program. */
 export interface Launch {
@@ -83,8 +88,8 @@ export function labFileOf(commandLine: readonly string[]): string | undefined {
 const PACKAGES: Readonly<Record<RouterProgram, string>> = { 'muslin-bgp': 'muslin', bird: 'bird2', frr: 'frr' };
 
 /** Throws LabError `failed` for the first router whose program is not installed. */
-export function requirePrograms(topology: Topology): void {
-  for (const { name, runs } of topology.routers) {
+export function requirePrograms(routers: readonly RouterWithProgram[]): void {
+  for (const { name, runs } of routers) {
     if (runs === undefined) continue;
     const missing = launchesOf(runs.program, '', '').find(
       ({ executable }) => executable !== undefined && !existsSync(executable),

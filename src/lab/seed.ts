@@ -5,18 +5,16 @@
  * Written through the store's own interface, as a user's `apply` would; the store is new, so nothing can be in the way.
  */
 import { randomUUID } from 'node:crypto';
-import { ownerOf } from '../ipam/block.ts';
-import { planReleaseBlock } from '../ipam/release.ts';
 import { wallClockNow } from '../lib/clock.ts';
 import type { FelixConfiguration, FelixConfigurationSpec } from '../model/felix-configuration.ts';
 import type { AnyResource } from '../model/kinds.ts';
 import { API_VERSION } from '../model/resource.ts';
 import { valueOfResource, withIdentity } from '../model/resource-entry.ts';
-import { blockAffinityName, keyOf, resourceKey } from '../model/resource-key.ts';
+import { keyOf, resourceKey } from '../model/resource-key.ts';
 import type { InterfaceAddress } from '../net/cidr.ts';
 import { formatIp } from '../net/ip.ts';
 import { AddressAllocator, AllocationError } from '../node/addresses/address-allocator.ts';
-import { carryOut, readSurvey } from '../node/addresses/address-survey.ts';
+import { releaseBlocksOf } from '../node/addresses/node-blocks.ts';
 import { openStore } from '../store/open-store.ts';
 import { revision, type Store, TRANSACTION_WRITES_MAX } from '../store/store.ts';
 import { LabError } from './lab-error.ts';
@@ -78,14 +76,7 @@ export async function seedHost(lab: string, host: Host): Promise<void> {
 export async function forgetHost(lab: string, host: string): Promise<void> {
   await withLabStore(lab, async (store) => {
     await store.transact({ expect: [], writes: [{ kind: 'remove', key: resourceKey({ kind: 'Node', name: host }) }] });
-    const survey = await readSurvey(store);
-    for (const block of survey.all('IPAMBlock')) {
-      if (ownerOf(block) !== host) continue;
-      const affinity = survey.affinity(
-        resourceKey({ kind: 'BlockAffinity', name: blockAffinityName(host, block.spec.cidr) }),
-      );
-      await carryOut(store, survey, planReleaseBlock(block, affinity));
-    }
+    await releaseBlocksOf(host, store);
   });
 }
 

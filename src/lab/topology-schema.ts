@@ -2,21 +2,18 @@
  * What a topology file may say, field by field: the grammar of labs/*.yaml.
  *
  *   name: two-hosts                    a DNS label; description: one line; segments: [lan], layer-2 networks
- *   hosts:                             machines with the agent; each becomes a Node resource
+ *   hosts:                             machines with the agent, each a Node; "host-{1..6}" stands for six (ranges.ts)
  *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
  *               gateways: [192.168.100.1], asNumber: 64512, routeReflectorClusterID: 10.0.0.1, labels: { rack: r1 } }
  *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward; with
  *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do;
- *               with runs, by what they learn by BGP: runs: { program: bird, configuration: | … }, or muslin-bgp, or frr
- *   both may have addresses of their own, on lo: { addresses: [10.255.0.1/32] }
+ *               with runs, by what they learn by BGP: runs: { program: bird, configuration: | … }, or muslin-bgp, or frr;
+ *               like hosts, they may have addresses of their own, on lo
  *   workloads: { a1: { host: host-a, addresses: [172.17.8.2], labels: { role: web } } }      containers without an image;
  *               annotations: { cni.projectcalico.org/floatingIPs: '["203.0.113.7"]' } as of a pod
- *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start
- *   checks: [{ reach: [a1, b1] }, { unreachable: { from: a1, to: c1 } }, { sessions: { on: host-a, established: 5 } },
- *            { route: { on: host-a, shows: "…" } }, { neighbour: { on: a1, shows: "…" } }]
+ *   resources: [...]                   projectcalico.org/v3 documents to apply before the agents start; checks: see `check`
  *
- * "host-{1..6}" stands for six (ranges.ts). Each field parses to its value here; what needs a view of the whole file is in
- * topology-rules.ts. Unknown fields are refused, since a misspelt one would be silently without effect.
+ * What needs a view of the whole file is in topology-rules.ts. Unknown fields would be silently without effect: refused.
  */
 import { z } from 'zod';
 import { parseAsn } from '../net/asn.ts';
@@ -109,6 +106,7 @@ const shown = mapping({
   shows: text('a line as iproute2 prints it, such as "default via 169.254.1.1 dev eth0"'),
 });
 
+/** A list item is one of these: reach: [a1, b1], or unreachable: { from: a1, to: c1 }, or another one. */
 const check = mapping({
   reach: list(name).optional(),
   unreachable: mapping({ from: name, to: name }).optional(),

@@ -63,7 +63,7 @@ export async function bringUp(nameOrFile: string, options: UpOptions): Promise<T
   const topology = readTopology(source, text);
   requireRoot();
   requirePlugin();
-  requirePrograms(topology);
+  requirePrograms(topology.routers);
   claim(topology, source, text);
   try {
     await raise(topology, options);

@@ -2,7 +2,7 @@
  * What is written in a lab's picture: in the box of each machine, and beside the line of each segment.
  *
  * A box has the machine's name, then what it is and which addresses it has, then, for a host, its blocks and workloads.
- * Interface names are left out where there is only one, and where the picture must be narrow. Pure.
+ * Interface names are left out where there is only one; where the picture must be narrow, they and the word block are. Pure.
  */
 import { formatCidr, type InterfaceAddress } from '../../net/cidr.ts';
 import { formatIp } from '../../net/ip.ts';
@@ -25,7 +25,7 @@ export function hostText(topology: Topology, host: Host, terse: boolean): BoxTex
       ...(host.asNumber === undefined ? [] : [`AS ${host.asNumber}`]),
       ...(host.routeReflectorClusterID === undefined ? [] : ['reflector']),
       ...addressLines(host, terse),
-      ...host.blocks.map((block) => `block ${formatCidr(block)}`),
+      ...host.blocks.map((block) => (terse ? formatCidr(block) : `block ${formatCidr(block)}`)),
     ],
     workloads: workloads.flatMap(({ name, addresses }) => {
       const [first = '', ...more] = addresses.map(formatIp);
