@@ -13,6 +13,7 @@ import { inNamespace, namespacePath } from '../kernel/network-namespace.ts';
 import { LabError } from './lab-error.ts';
 import { hostPlaces, labPlaces, namespaceOf } from './names.ts';
 import { endProcesses, identify, type ProcessIdentity } from './process.ts';
+import type { Host } from './topology.ts';
 
 /** The program that we are part of ourselves: main.ts in the source tree, main.js in a bundle. */
 const PROGRAM = fileURLToPath(new URL(`../cli/main${extname(import.meta.filename)}`, import.meta.url));
@@ -21,7 +22,7 @@ const PROGRAM = fileURLToPath(new URL(`../cli/main${extname(import.meta.filename
 const STOP_GRACE_MS = 6_000;
 
 /** Starts the agent of a host whose namespace is there; returns once the process exists, long before it is in sync. */
-export function startAgent(lab: string, host: string): ProcessIdentity {
+export function startAgent(lab: string, { name: host, bgp }: Pick<Host, 'name' | 'bgp'>): ProcessIdentity {
   const places = hostPlaces(lab, host);
   mkdirSync(places.runDirectory, { recursive: true, mode: 0o700 });
   writeFileSync(
@@ -29,6 +30,7 @@ export function startAgent(lab: string, host: string): ProcessIdentity {
     stringify({
       node: host,
       store: labPlaces(lab).storeUrl,
+      bgp,
       runDirectory: places.runDirectory,
       secretsDirectory: join(places.runDirectory, 'secrets'),
       // Of runtimes that somebody starts in this host, with these as their root: not those of the machine.

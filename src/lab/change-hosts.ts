@@ -49,10 +49,10 @@ export async function addHost(
     build(planOf(topology).filter(concerns));
     writeFileSync(places.topology, text);
     await seedHost(labName, host);
-    const agent = startAgent(labName, name);
+    const agent = startAgent(labName, host);
     await changeState(labName, (state) => ({ ...state, agents: { ...state.agents, [name]: agent } }));
     const patience = { deadline: after(monotonicNow(), timeoutMs), signal };
-    for (const question of ['inSync', 'sessions'] as const)
+    for (const question of host.bgp ? (['inSync', 'sessions'] as const) : (['inSync'] as const))
       await waitUntil(labName, missingFromAgents(labName, { [name]: agent }, question), patience);
   } catch (error) {
     await takeAway(labName, name, before);

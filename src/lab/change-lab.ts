@@ -71,14 +71,14 @@ export async function restart(lab: Lab, hostName: string, timeoutMs: number, sig
   const host = findHost(lab, hostName);
   const { name } = lab.state;
   await stopAgents(labProcesses(hostPlaces(name, host.name).config));
-  const agent = startAgent(name, host.name);
+  const agent = startAgent(name, host);
   await changeState(name, (state) => ({ ...state, agents: { ...state.agents, [host.name]: agent } }));
   const patience = { deadline: after(monotonicNow(), timeoutMs), signal };
   try {
     await waitUntil(name, missingFromAgents(name, { [host.name]: agent }, 'inSync'), patience);
     // While another agent is away its session cannot come back.
     const others = Object.entries(lab.state.agents).filter(([other]) => other !== host.name);
-    if (others.every(([, identity]) => isAlive(identity))) {
+    if (host.bgp && others.every(([, identity]) => isAlive(identity))) {
       await waitUntil(name, missingFromAgents(name, { [host.name]: agent }, 'sessions'), patience);
     }
   } catch (error) {

@@ -119,6 +119,7 @@ function toTopology(document: TopologyDocument, resources: readonly AnyResource[
       asNumber: host.asNumber,
       routeReflectorClusterID: host.routeReflectorClusterID,
       labels: host.labels,
+      bgp: host.bgp,
       blocks: host.blocks,
     })),
     routers: Object.entries(document.routers).map(([name, { links, runs, ...router }]) => ({

@@ -4,7 +4,7 @@
  *   name: two-hosts                    a DNS label; description: one line; segments: [lan], layer-2 networks
  *   hosts:                             machines with the agent, each a Node; "host-{1..6}" stands for six (ranges.ts)
  *     host-a: { links: { eth0: { segment: lan, addresses: [192.168.100.100/24] } }, blocks: [172.17.8.0/24],
- *               gateways: [192.168.100.1], asNumber: 64512, routeReflectorClusterID: 10.0.0.1, labels: { rack: r1 } }
+ *               gateways: [192.168.100.1], asNumber: 64512, routeReflectorClusterID: 10.0.0.1, labels: { rack: r1 }, bgp: true }
  *   routers: { core: { links: …, routes: [{ to: 10.0.0.0/8, via: 192.168.100.2 }] } }      they only forward; with
  *               forwards: assigned, only packets between addresses that this file gives to machines, as clouds do;
  *               with runs, by what they learn by BGP: runs: { program: bird, configuration: | … }, or muslin-bgp, or frr;
@@ -80,6 +80,7 @@ const host = mapping({
   routeReflectorClusterID: parsed('a cluster identifier such as 10.0.0.1', ipv4).optional(),
   labels,
   blocks: list(prefix).default([]),
+  bgp: z.boolean({ error: (issue) => requirement(issue.input, 'bgp: true, or bgp: false') }).default(true),
 });
 
 const router = mapping({

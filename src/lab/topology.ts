@@ -44,6 +44,8 @@ export interface Host {
   /** Of a reflector, in the notation of addresses; undefined for a host that reflects nothing. */
   readonly routeReflectorClusterID: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  /** Whether the agent speaks BGP; else it computes its routes from the store. */
+  readonly bgp: boolean;
   /** Blocks of a pool that the host owns from the start; further ones it claims as it needs them. */
   readonly blocks: readonly Cidr[];
 }

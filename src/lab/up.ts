@@ -126,7 +126,7 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
   await stage('agents started', () =>
     changeState(name, (state) => ({
       ...state,
-      agents: Object.fromEntries(topology.hosts.map((host) => [host.name, startAgent(name, host.name)])),
+      agents: Object.fromEntries(topology.hosts.map((host) => [host.name, startAgent(name, host)])),
     })),
   );
   const agents = readLab(name)?.state.agents ?? {};
@@ -134,7 +134,8 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
   await stage('agents in sync', () => waitUntil(name, missingFromAgents(name, agents, 'inSync'), patience));
   await stage(`${counted(topology.workloads.length, 'workload')} attached`, () => attachAll(topology));
   const sessions = async () => counted(await countSessions(topology), 'BGP session');
-  const missingSessions = missingFromAgents(name, agents, 'sessions');
+  const speaking = Object.entries(agents).filter(([host]) => topology.hosts.find((each) => each.name === host)?.bgp);
+  const missingSessions = missingFromAgents(name, Object.fromEntries(speaking), 'sessions');
   await stage(
     async () => `${await sessions()} established`,
     () =>

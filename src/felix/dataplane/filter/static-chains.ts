@@ -11,10 +11,9 @@
  *               OUTPUT       not policed to containers, for health checks must get through; tunnels; host devices
  *
  * Rules, names and order are Felix's (rules/static.go). The accept mark carries a verdict from raw to mangle and filter, so a
- * packet is judged once; where a table begins anew, what marks it brings from outside is cleared. A host without host
- * endpoints has empty chains in their place, and nothing of it is policed. What is forged or from an unknown device is logged
- * before it is dropped. Every packet comes through raw and mangle, so there a rule that most of them need not meet stands in a chain
- * that these do not come to, where Felix has it in line.
+ * packet is judged once; where a table begins anew, what marks it brings from outside is cleared. Without host endpoints their
+ * chains are empty. What is forged or from an unknown device is logged before it is dropped. Every packet comes through raw and
+ * mangle, so there a rule that most need not meet stands in a chain that these do not come to, where Felix has it in line.
  */
 import { cidr, compareCidr, familyOf } from '../../../net/cidr.ts';
 import type { Family } from '../../../net/ip.ts';
