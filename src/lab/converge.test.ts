@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PeerView } from '../bgp/observe/views.ts';
-import { missingFromSessions, missingFromSync } from './converge.ts';
+import { isOutOfReach, missingFromSessions, missingFromSync } from './converge.ts';
 
 function peer(state: PeerView['state'], lastError = ''): PeerView {
   return {
@@ -38,4 +38,14 @@ test('sessions are there when BGP runs and each peer is established', () => {
   assert.deepEqual(missingFromSessions({ problem: 'the port is taken', peers: [] }), [
     'BGP does not run: the port is taken',
   ]);
+});
+
+test('a gateway in none of the subnets is told from other reasons', () => {
+  const rows: readonly [reason: string, expected: boolean][] = [
+    ['route 172.17.3.0/24: no device that is up has 10.0.2.3 in its subnet', true],
+    ['route fd00::/120: no device that is up has fd01::1 in its subnet', true],
+    ['route 172.17.3.0/24: EPERM', false],
+    ['the store has not been read yet', false],
+  ];
+  for (const [reason, expected] of rows) assert.equal(isOutOfReach(reason), expected, reason);
 });

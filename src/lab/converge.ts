@@ -144,6 +144,11 @@ export function missingFromSync({ ready, reasons }: Readiness): readonly string[
   return reasons.length === 0 ? ['not in sync'] : reasons;
 }
 
+/** Pure: whether an agent only says that a gateway is in none of its subnets, as where plain routing is shown to fail. */
+export function isOutOfReach(reason: string): boolean {
+  return /^route \S+: no device that is up has \S+ in its subnet$/.test(reason);
+}
+
 /** Pure: which sessions are missing, and why; nothing when all are established. */
 export function missingFromSessions({ problem, peers }: Pick<BgpStatus, 'problem' | 'peers'>): string[] {
   if (problem !== '') return [`BGP does not run: ${problem}`];

@@ -15,6 +15,8 @@ import { build } from './build.ts';
 import { assertionsOf } from './check.ts';
 import {
   countSessions,
+  isOutOfReach,
+  type Missing,
   missingAssertions,
   missingFromAgents,
   missingRoutes,
@@ -130,8 +132,14 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
     })),
   );
   const agents = readLab(name)?.state.agents ?? {};
+  // Where something is to be out of reach, the topology's own checks say which routes there are.
+  const showsOutOfReach = topology.checks.some(({ kind }) => kind === 'unreachable');
   await startRouters(topology, stage);
-  await stage('agents in sync', () => waitUntil(name, missingFromAgents(name, agents, 'inSync'), patience));
+  const missingSync = missingFromAgents(name, agents, 'inSync');
+  const isExcused = ({ reason }: Missing) => showsOutOfReach && isOutOfReach(reason);
+  await stage('agents in sync', () =>
+    waitUntil(name, async () => (await missingSync()).filter((missing) => !isExcused(missing)), patience),
+  );
   await stage(`${counted(topology.workloads.length, 'workload')} attached`, () => attachAll(topology));
   const sessions = async () => counted(await countSessions(topology), 'BGP session');
   const speaking = Object.entries(agents).filter(([host]) => topology.hosts.find((each) => each.name === host)?.bgp);
@@ -148,8 +156,7 @@ async function raise(topology: Topology, options: UpOptions): Promise<void> {
         patience,
       ),
   );
-  // Where something is to be out of reach, the topology's own checks say which routes there are.
-  if (!topology.checks.some(({ kind }) => kind === 'unreachable')) {
+  if (!showsOutOfReach) {
     await stage('routes in the kernels', () => waitUntil(name, async () => missingRoutes(topology), patience));
   }
   const assertions = assertionsOf(topology, readLab(name)?.state.workloads ?? {});
