@@ -146,7 +146,7 @@ export function missingFromSync({ ready, reasons }: Readiness): readonly string[
 
 /** Pure: whether an agent only says that a gateway is in none of its subnets, as where plain routing is shown to fail. */
 export function isOutOfReach(reason: string): boolean {
-  return /^route \S+: no device that is up has \S+ in its subnet$/.test(reason);
+  return /^route \S+: no device that is up has \S+ in its subnet/.test(reason);
 }
 
 /** Pure: which sessions are missing, and why; nothing when all are established. */

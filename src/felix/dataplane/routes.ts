@@ -86,6 +86,8 @@ function nextHopTo({ address: gateway, deviceName }: Gateway, interfaces: Interf
     })
     .filter(({ index }) => interfaces.linkAt(index)?.up === true)
     .sort((a, b) => b.prefixLength - a.prefixLength || a.index - b.index)[0];
-  if (nearest === undefined) return `no device that is up has ${formatIp(gateway)} in its subnet`;
+  if (nearest === undefined) {
+    return `no device that is up has ${formatIp(gateway)} in its subnet; behind a router, its pool needs a tunnel (ipipMode or vxlanMode: CrossSubnet)`;
+  }
   return { gateway, index: nearest.index, onlink: true };
 }
