@@ -47,39 +47,12 @@ export class TunnelWorld {
 
   constructor(name: string, options: { readonly bgp: boolean }) {
     this.#prefix = `muslin-test-${name}-${process.pid}-`;
-    for (const place of ['router', ...HOST_NAMES]) this.#addNamespace(place);
-    this.inside('router', 'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1');
-    for (const lan of [1, 2]) {
-      this.inside(
-        'router',
-        `ip link add lan${lan} type bridge; ip link set lan${lan} addrgenmode none up
-        ip addr add 192.168.${lan}00.1/24 dev lan${lan}; ip addr add fd00:${lan}00::1/64 dev lan${lan} nodad`,
-      );
+    try {
+      this.#build(options.bgp);
+    } catch (error) {
+      this.remove();
+      throw error;
     }
-    for (const host of HOST_NAMES) {
-      const { lan } = HOSTS[host];
-      this.inside(
-        host,
-        `ip link add eth0 type veth peer name ${host} netns ${this.#prefix}router
-        ip addr add ${hostAddress(host)}/24 dev eth0; ip addr add ${hostAddress6(host)}/64 dev eth0 nodad
-        ip link set eth0 up`,
-      );
-      this.inside('router', `ip link set ${host} master lan${lan} up`);
-      this.inside(
-        host,
-        `until ip -o link show eth0 | grep -q 'state UP'; do :; done
-        ip route add default via 192.168.${lan}00.1; ip -6 route add default via fd00:${lan}00::1`,
-      );
-      const lines = { node: host, store: this.store, runDirectory: this.runDirectory(host), bgp: options.bgp };
-      const text = Object.entries(lines).map(([field, value]) => `${field}: ${value}\n`);
-      writeFileSync(this.configuration(host), text.join(''));
-    }
-    const nodes = HOST_NAMES.map((host) =>
-      document('Node', host, {
-        bgp: { ipv4Address: `${hostAddress(host)}/24`, ipv6Address: `${hostAddress6(host)}/64` },
-      }),
-    );
-    this.apply(...nodes);
   }
 
   /** Ends and removes everything. */
@@ -237,6 +210,42 @@ export class TunnelWorld {
       return `== ${host}\n${this.tryInside(host, 'sh', '-c', commands).stdout}${log}`;
     });
     return shown.join('\n');
+  }
+
+  #build(bgp: boolean): void {
+    for (const place of ['router', ...HOST_NAMES]) this.#addNamespace(place);
+    this.inside('router', 'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1');
+    for (const lan of [1, 2]) {
+      this.inside(
+        'router',
+        `ip link add lan${lan} type bridge; ip link set lan${lan} addrgenmode none up
+        ip addr add 192.168.${lan}00.1/24 dev lan${lan}; ip addr add fd00:${lan}00::1/64 dev lan${lan} nodad`,
+      );
+    }
+    for (const host of HOST_NAMES) {
+      const { lan } = HOSTS[host];
+      this.inside(
+        host,
+        `ip link add eth0 type veth peer name ${host} netns ${this.#prefix}router
+        ip addr add ${hostAddress(host)}/24 dev eth0; ip addr add ${hostAddress6(host)}/64 dev eth0 nodad
+        ip link set eth0 up`,
+      );
+      this.inside('router', `ip link set ${host} master lan${lan} up`);
+      this.inside(
+        host,
+        `until ip -o link show eth0 | grep -q 'state UP'; do :; done
+        ip route add default via 192.168.${lan}00.1; ip -6 route add default via fd00:${lan}00::1`,
+      );
+      const lines = { node: host, store: this.store, runDirectory: this.runDirectory(host), bgp };
+      const text = Object.entries(lines).map(([field, value]) => `${field}: ${value}\n`);
+      writeFileSync(this.configuration(host), text.join(''));
+    }
+    const nodes = HOST_NAMES.map((host) =>
+      document('Node', host, {
+        bgp: { ipv4Address: `${hostAddress(host)}/24`, ipv6Address: `${hostAddress6(host)}/64` },
+      }),
+    );
+    this.apply(...nodes);
   }
 
   #logFile(host: HostName): string {

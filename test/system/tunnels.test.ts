@@ -83,9 +83,12 @@ function everybodyReachesEverybody(world: TunnelWorld): void {
 }
 
 describe('VXLAN without any BGP', () => {
-  const world = new TunnelWorld('vxlan', { bgp: false });
-  before(() => bringUp(world, pool({ vxlanMode: 'Always' }), pool6({ vxlanMode: 'Always' })));
-  after(() => world.remove());
+  let world: TunnelWorld;
+  before(async () => {
+    world = new TunnelWorld('vxlan', { bgp: false });
+    await bringUp(world, pool({ vxlanMode: 'Always' }), pool6({ vxlanMode: 'Always' }));
+  });
+  after(() => world?.remove());
 
   it('routes lead through the devices of both families, and containers reach each other', async () => {
     for (const [on, to] of [
@@ -222,9 +225,12 @@ describe('VXLAN without any BGP', () => {
 });
 
 describe('IPIP with BGP', () => {
-  const world = new TunnelWorld('ipip', { bgp: true });
-  before(() => bringUp(world, pool({ ipipMode: 'CrossSubnet' })));
-  after(() => world.remove());
+  let world: TunnelWorld;
+  before(async () => {
+    world = new TunnelWorld('ipip', { bgp: true });
+    await bringUp(world, pool({ ipipMode: 'CrossSubnet' }));
+  });
+  after(() => world?.remove());
 
   const NEAR = `via ${hostAddress('host-n')} dev eth0 proto bird onlink`;
   const NEAR_TUNNEL = `via ${hostAddress('host-n')} dev tunl0 proto bird onlink`;
