@@ -107,7 +107,7 @@ const WRONG: readonly { title: string; text: string; says: readonly string[] }[]
       'net.yaml:4:31: hosts.h.addresses.0: "10.0.0.1" is not an address with its subnet such as 192.168.100.100/24',
       'net.yaml:4:67: hosts.h.routeReflectorClusterID: "fd00::1" is not a cluster identifier such as 10.0.0.1',
       'net.yaml:6:36: routers.r.runs.program: "gated" is not right; write muslin-bgp or bird or frr',
-      'net.yaml:7:',
+      'net.yaml:7:19: routers.s.runs.configuration: is missing; write the configuration as the program reads it, after',
     ],
   },
   {
