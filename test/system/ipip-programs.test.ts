@@ -8,13 +8,14 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { assemble, compute, exit, r0 } from '../../src/kernel/bpf/assembler.ts';
+import { assemble, call, compute, exit, r0, r1, r2 } from '../../src/kernel/bpf/assembler.ts';
 import { type AttachmentKind, openAttachment } from '../../src/kernel/bpf/attachment.ts';
 import { closingAfter, loadProgram, openMap, type ProgramFacts } from '../../src/kernel/bpf/bpf-objects.ts';
 import { ipipDecapsulation } from '../../src/kernel/bpf/ipip-decapsulation.ts';
 import { ipipEncapsulation } from '../../src/kernel/bpf/ipip-encapsulation.ts';
 import { PROGRAM_NAME } from '../../src/kernel/bpf/ipip-layout.ts';
 import { type IpipPrograms, openIpipPrograms } from '../../src/kernel/bpf/ipip-programs.ts';
+import { FUNCTION } from '../../src/kernel/bpf/traffic-program.ts';
 import { switchOffFeatures } from '../../src/kernel/device-features.ts';
 import { openKernel } from '../../src/kernel/netlink-kernel.ts';
 import { inNamespace } from '../../src/kernel/network-namespace.ts';
@@ -540,20 +541,32 @@ for (const kind of ['tcx', 'clsact'] as const) {
       assert.match(world.run('ca', 'ping', '-c', '2', '-i', '0.01', '-W', '60', ADDRESS.cb), /2 received/);
     });
 
-    it("others' programs on the uplink are asked, too, and stay", () => {
-      const counter = inNamespace(world.path('ha'), () =>
-        closingAfter(loadProgram('others', assemble([compute(r0, '=', -1), exit()])), (program) => {
-          const attachment = openAttachment(ifIndex(1), 'tcx');
-          attachment.put(world.index('ha', 'eth0'), 'ingress', 'others', program);
-          return attachment;
-        }),
-      );
+    it("others' programs on the uplink are asked, too, and stay", async () => {
+      world.ip('ha', 'link add other type veth peer name other-end');
+      for (const end of ['other', 'other-end']) world.ip('ha', `link set ${end} up`);
+      const other = world.index('ha', 'other');
+      // It has all that it sees leave by a device where nothing else does.
+      const elsewhere = [compute(r1, '=', other), compute(r2, '=', 0), call(FUNCTION.redirect), exit()];
       const programs = install(world, 'ha', kind);
-      assert.match(world.run('ca', 'ping', '-c', '2', '-i', '0.01', '-W', '60', ADDRESS.cb), /2 received/);
+      const attachment = inNamespace(world.path('ha'), () => openAttachment(ifIndex(1), 'tcx'));
+      const uplink = [world.index('ha', 'eth0'), 'ingress', 'others'] as const;
+      inNamespace(world.path('ha'), () =>
+        closingAfter(loadProgram('others', assemble(elsewhere)), (program) => attachment.put(...uplink, program)),
+      );
+      const sniffer = new Sniffer(world.path('ha'), 'other');
+      try {
+        const payload = unique();
+        sendIpv4(world.path('router'), buildIpv4({ source: '192.168.100.1', destination: ADDRESS.ha, payload }));
+        await sniffer.packet('what the other program has seen', (each) => endsWith(each, payload));
+      } finally {
+        sniffer.close();
+      }
       programs.remove();
       programs.close();
-      const left = inNamespace(world.path('ha'), () => counter.find(world.index('ha', 'eth0'), 'ingress', 'others'));
+      const left = inNamespace(world.path('ha'), () => attachment.find(...uplink));
       assert.equal(left?.name, 'others');
+      inNamespace(world.path('ha'), () => attachment.remove(...uplink));
+      world.ip('ha', 'link del other');
     });
 
     it('removed, nothing of it is left', () => {
