@@ -14,19 +14,16 @@ import { monotonicNow } from '../lib/clock.ts';
 import { labAction, parseSeconds, untilInterrupted } from './lab-action.ts';
 
 interface UpFlags {
-  readonly timeout: number;
+  readonly timeout?: number;
   readonly keep?: boolean;
   readonly dataplane?: LabDataplane;
 }
-
-/** A lab of two hosts takes one; a slow machine that is busy with other things must not be called a failure. */
-const TIMEOUT_SECONDS = 30;
 
 export function labUpCommand(): Command {
   return new Command('up')
     .description('Build a lab from a topology and wait until it has converged. On failure nothing is left.')
     .argument('<name|file>', 'a shipped topology (muslin lab list), or a file: ./my-lab.yaml')
-    .option('--timeout <seconds>', 'how long it may take', parseSeconds, TIMEOUT_SECONDS)
+    .option('--timeout <seconds>', 'how long it may take; else 30, and 2 more for each machine', parseSeconds)
     .addOption(
       new Option('--dataplane <name>', 'the packet filter of the hosts; else as the topology says').choices(
         LAB_DATAPLANES,
@@ -42,7 +39,7 @@ async function up(nameOrFile: string, flags: UpFlags): Promise<void> {
   const interruption = untilInterrupted();
   try {
     const topology = await bringUp(nameOrFile, {
-      timeoutMs: flags.timeout * 1000,
+      timeoutMs: flags.timeout === undefined ? undefined : flags.timeout * 1000,
       keep: flags.keep === true,
       dataplane: flags.dataplane,
       signal: interruption.signal,

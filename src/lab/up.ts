@@ -42,8 +42,8 @@ import { counted } from './wording.ts';
 import { attachWorkload, requirePlugin } from './workloads.ts';
 
 export interface UpOptions {
-  /** For everything together. */
-  readonly timeoutMs: number;
+  /** For everything together; undefined: as the number of machines needs. */
+  readonly timeoutMs: number | undefined;
   /** Leave a lab that failed as it is. */
   readonly keep: boolean;
   /** Which packet filter the hosts use; undefined leaves it to the topology's FelixConfiguration. */
@@ -52,6 +52,12 @@ export interface UpOptions {
   /** Told of each stage as it ends. */
   readonly onStage: (stage: string, tookMs: number) => void;
 }
+
+type BoundedOptions = UpOptions & { readonly timeoutMs: number };
+
+/** Two hosts take two seconds, sixty forty; a slow machine that is busy with other things must not be called a failure. */
+const TIMEOUT_MS = 30_000;
+const TIMEOUT_PER_MACHINE_MS = 2_000;
 
 /** Labs need root: they make network namespaces. */
 export function requireRoot(): void {
@@ -67,13 +73,15 @@ export async function bringUp(nameOrFile: string, options: UpOptions): Promise<T
   requirePlugin();
   requirePrograms(topology.routers);
   claim(topology, source, text);
+  const machines = topology.hosts.length + topology.routers.length;
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS + machines * TIMEOUT_PER_MACHINE_MS;
   try {
-    await raise(topology, options);
+    await raise(topology, { ...options, timeoutMs });
     await changeState(topology.name, (state) => ({ ...state, phase: 'up' }));
     return topology;
   } catch (error) {
     if (!options.keep) await tearDown(topology.name);
-    throw explained(error, topology.name, options);
+    throw explained(error, topology.name, { ...options, timeoutMs });
   }
 }
 
@@ -108,7 +116,7 @@ function claim(topology: Topology, source: string, text: string): void {
   throw new LabError('conflict', `the lab ${name} ${condition}; to remove it: muslin lab down ${name}`);
 }
 
-async function raise(topology: Topology, options: UpOptions): Promise<void> {
+async function raise(topology: Topology, options: BoundedOptions): Promise<void> {
   const { name } = topology;
   const stage = async (title: string | (() => Promise<string>), work: () => Promise<void> | void): Promise<void> => {
     const start = monotonicNow();
@@ -198,7 +206,7 @@ async function attachAll(topology: Topology): Promise<void> {
   for (const outcome of tries) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
-function explained(error: unknown, lab: string, options: UpOptions): unknown {
+function explained(error: unknown, lab: string, options: BoundedOptions): unknown {
   const logs = options.keep
     ? `\nit was kept; its logs: ${hostPlaces(lab, 'HOST').logFile}\nto remove it: muslin lab down ${lab}`
     : '';
