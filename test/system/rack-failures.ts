@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import type { Family } from '../../src/net/ip.ts';
 import { run, type TestLab } from './two-hosts-fixture.ts';
 
 const INTERVAL_SECONDS = 0.05;
@@ -66,8 +67,13 @@ function startFlow(lab: TestLab, from: string, address: string): Flow {
   return flow;
 }
 
-/** IPv4 packets that a machine has forwarded. */
-export function forwarded(lab: TestLab, machine: string): number {
+/** Packets of a family that a machine has forwarded. */
+export function forwarded(lab: TestLab, machine: string, family: Family): number {
+  // "Ip: Forwarding DefaultTTL …" with its values in the next line; for IPv6 a name and a value in each.
+  if (family === 6) {
+    const counters = lab.inside(machine, 'cat', '/proc/net/snmp6');
+    return Number(/^Ip6OutForwDatagrams\s+(\d+)$/m.exec(counters)?.[1]);
+  }
   const [names, values] = lab
     .inside(machine, 'cat', '/proc/net/snmp')
     .split('\n')
