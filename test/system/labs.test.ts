@@ -17,21 +17,46 @@ const others = readdirSync(import.meta.dirname)
   .map((file) => ({ file, text: readFileSync(join(import.meta.dirname, file), 'utf8') }));
 
 /** Established sessions of those whose number is told in their pages. */
-const SESSIONS: Readonly<Record<string, number>> = { 'dual-stack': 15, 'ipv6-only': 3, shop: 1 };
+const SESSIONS: Readonly<Record<string, number>> = {
+  'dual-stack': 15,
+  'ipv6-only': 3,
+  'route-reflector-ipv6': 9,
+  shop: 1,
+};
 
 /** What no check of a topology can say. */
-const MORE: Readonly<Record<string, (lab: TestLab) => void>> = { 'ipv6-only': hasNoIpv4 };
+const MORE: Readonly<Record<string, (lab: TestLab) => void>> = {
+  'ipv6-only': (lab) => {
+    hasNoIpv4(lab, ['w1', 'host-1', 'w3', 'host-3']);
+    routerIdentifiersDiffer(lab, 'host-1', 2);
+    const gateway = 'default via fe80::ecee:eeff:feee:eeee dev eth0';
+    assert.ok(lab.routes('w1', '-6', 'route').some((line) => line.startsWith(gateway)));
+  },
+  'public-cloud-ipv6': (lab) => {
+    hasNoIpv4(lab, ['a1', 'host-a', 'fabric']);
+    for (const host of ['host-a', 'host-a2', 'host-b'])
+      assert.equal(lab.inside(host, 'ss', '-Htan', 'sport = :179 or dport = :179'), '', host);
+    // 1500 less 70 of VXLAN over IPv6, of which 40 are the inner header's and 8 the echo's.
+    lab.inside('a1', 'ping', '-c', '1', '-W', '5', '-M', 'do', '-s', '1382', 'fd00:17:9::2');
+  },
+  'route-reflector-ipv6': (lab) => {
+    hasNoIpv4(lab, ['w1', 'host-1', 'rr-1']);
+    routerIdentifiersDiffer(lab, 'rr-1', 5);
+  },
+};
 
-function hasNoIpv4(lab: TestLab): void {
-  for (const entity of ['w1', 'host-1', 'w3', 'host-3']) {
+function hasNoIpv4(lab: TestLab, entities: readonly string[]): void {
+  for (const entity of entities) {
     const addresses = lab.routes(entity, '-4', '-o', 'addr').filter((line) => !line.includes('127.0.0.1'));
     assert.deepEqual(addresses, []);
   }
-  const gateway = 'default via fe80::ecee:eeff:feee:eeee dev eth0';
-  assert.ok(lab.routes('w1', '-6', 'route').some((line) => line.startsWith(gateway)));
-  const peers = lab.muslin('bgp', 'peers', '-o', 'json', '--socket', `/run/muslin/lab/${lab.name}/host-1/agent.sock`);
-  const identifiers = JSON.parse(peers.stdout).map(({ routerId }: { routerId: string }) => routerId);
-  assert.equal(new Set(identifiers).size, 2, `two peers, two router identifiers: ${identifiers}`);
+}
+
+function routerIdentifiersDiffer(lab: TestLab, host: string, peers: number): void {
+  const socket = `/run/muslin/lab/${lab.name}/${host}/agent.sock`;
+  const outcome = lab.muslin('bgp', 'peers', '-o', 'json', '--socket', socket);
+  const identifiers = JSON.parse(outcome.stdout).map(({ routerId }: { routerId: string }) => routerId);
+  assert.equal(new Set(identifiers).size, peers, `each peer has a router identifier of its own: ${identifiers}`);
 }
 
 describe('the shipped topology', () => {
