@@ -39,6 +39,7 @@ const MORE: Readonly<Record<string, (lab: TestLab) => void>> = {
     // 1500 less 70 of VXLAN over IPv6, of which 40 are the inner header's and 8 the echo's.
     lab.inside('a1', 'ping', '-c', '1', '-W', '5', '-M', 'do', '-s', '1382', 'fd00:17:9::2');
   },
+  'racks-l3-core-ipv6': (lab) => hasNoIpv4(lab, ['c11', 'host-11', 'tor-1a', 'core-1']),
   'route-reflector-ipv6': (lab) => {
     hasNoIpv4(lab, ['w1', 'host-1', 'rr-1']);
     routerIdentifiersDiffer(lab, 'rr-1', 5);
