@@ -9,6 +9,7 @@ import { Command, Option } from 'commander';
 import { LabError } from '../lab/lab-error.ts';
 import type { LabDataplane } from '../lab/seed.ts';
 import { LAB_DATAPLANES } from '../lab/seed.ts';
+import { nodeAddress, type Topology } from '../lab/topology.ts';
 import { bringUp } from '../lab/up.ts';
 import { monotonicNow } from '../lib/clock.ts';
 import { labAction, parseSeconds, untilInterrupted } from './lab-action.ts';
@@ -45,14 +46,8 @@ async function up(nameOrFile: string, flags: UpFlags): Promise<void> {
       signal: interruption.signal,
       onStage: (stage, tookMs) => process.stderr.write(`${stage.padEnd(40)} ${tookMs.toFixed(0).padStart(6)} ms\n`),
     });
-    const [host] = topology.hosts;
     const took = ((monotonicNow() - start) / 1000).toFixed(1);
-    process.stdout.write(
-      `${topology.name} is up after ${took} s\n` +
-        `  muslin lab status ${topology.name}\n` +
-        `  muslin lab exec ${host?.name} -- ip route\n` +
-        `  muslin lab down ${topology.name}\n`,
-    );
+    process.stdout.write(`${topology.name} is up after ${took} s\n${firstSteps(topology)}`);
   } catch (error) {
     const signal = interruption.received();
     if (!(error instanceof LabError) || error.code !== 'interrupted' || signal === undefined) throw error;
@@ -63,4 +58,11 @@ async function up(nameOrFile: string, flags: UpFlags): Promise<void> {
   } finally {
     interruption.done();
   }
+}
+
+/** What to type next, a line each. `ip route` shows IPv4 alone, which is next to nothing where no host has it. */
+export function firstSteps({ name, hosts }: Topology): string {
+  const host = hosts.find((each) => nodeAddress(each, 4) !== undefined);
+  const look = host === undefined ? `${hosts[0]?.name} -- ip -6 route` : `${host.name} -- ip route`;
+  return `  muslin lab status ${name}\n  muslin lab exec ${look}\n  muslin lab down ${name}\n`;
 }
