@@ -158,9 +158,9 @@ export class Felix implements BgpListener {
     this.#schedule('nothing');
   }
 
-  setIpv6(ipv6: boolean): void {
-    if (!this.#dataplane.setIpv6(ipv6)) return;
-    this.#schedule('everything'); // other settings matter now
+  /** The host has an IPv6 address, so it routes IPv6; one without does once it has a route. */
+  routeIpv6(): void {
+    if (this.#dataplane.routeIpv6()) this.#schedule('everything'); // other settings matter now
   }
 
   /** What the packet filter is to be made with; must be told before the store is in sync. */
@@ -352,7 +352,7 @@ export class Felix implements BgpListener {
   #takeChanges(): void {
     const changes = this.calculation.takeChanges();
     const gone = this.#addressesLost(changes);
-    this.#dataplane.update(changes);
+    if (this.#dataplane.update(changes)) this.#wake = 'everything';
     if (gone.length > 0) this.#onAddressesGone?.(gone);
     this.#filter.update(changes);
     if (changes.announcements !== undefined) this.#onAnnouncements(changes.announcements);

@@ -302,7 +302,7 @@ export class ResourceFeed implements StoreListener {
     this.#isConfiguring = false;
     this.#configureFelix();
     const own = this.ownNode();
-    this.#felix.setIpv6(own !== undefined && nodeAddresses(own)[6] !== undefined);
+    if (own !== undefined && nodeAddresses(own)[6] !== undefined) this.#felix.routeIpv6();
     this.#bgp.configure(this.#bgpResources);
     const metrics = own === undefined ? undefined : felixOnNode(this.#node, own, this.#felixConfigurations).felix;
     this.#onMetrics(metrics && metricsPlace(metrics));

@@ -250,18 +250,33 @@ describe('the dataplane', () => {
     assert.ok(!done.some((line) => line.startsWith('linkUp') || line.includes('172.17.8.2')), done.join('; '));
   });
 
-  it('keeps heeding router advertisements where the host did, once it forwards IPv6', () => {
-    const host = new Host();
-    host.settings.set('ipv6/conf/eth0/accept_ra', '1').set('ipv6/conf/lo/accept_ra', '0');
-    host.read();
-    host.dataplane.setIpv6(true);
-    assert.ok(host.dataplane.settingNames().includes('ipv6/conf/eth0/accept_ra'));
-    host.read();
-    const done = host.converge();
-    const forwarding = done.indexOf('setting add ipv6/conf/all/forwarding');
-    assert.ok(forwarding > done.indexOf('setting change ipv6/conf/eth0/accept_ra'), done.join('; '));
-    assert.equal(host.settings.get('ipv6/conf/eth0/accept_ra'), '2');
-    assert.equal(host.settings.get('ipv6/conf/lo/accept_ra'), '0', 'where it did not, nothing changes');
+  const BLOCK_6: DesiredRoute = { ...BLOCK, destination: cidr('fd00:17:8::/120') };
+  const reasons: [why: string, start: (dataplane: Dataplane) => boolean][] = [
+    ['an address of its own', (dataplane) => dataplane.routeIpv6()],
+    ['a route, having no address', (dataplane) => dataplane.update(desire([], [BLOCK_6]))],
+  ];
+  for (const [why, start] of reasons) {
+    it(`keeps heeding router advertisements where the host did, once it forwards IPv6 for ${why}`, () => {
+      const host = new Host();
+      host.settings.set('ipv6/conf/eth0/accept_ra', '1').set('ipv6/conf/lo/accept_ra', '0');
+      host.read();
+      assert.equal(start(host.dataplane), true);
+      assert.ok(host.dataplane.settingNames().includes('ipv6/conf/eth0/accept_ra'));
+      host.read();
+      const done = host.converge();
+      const forwarding = done.indexOf('setting add ipv6/conf/all/forwarding');
+      assert.ok(forwarding > done.indexOf('setting change ipv6/conf/eth0/accept_ra'), done.join('; '));
+      assert.equal(host.settings.get('ipv6/conf/eth0/accept_ra'), '2');
+      assert.equal(host.settings.get('ipv6/conf/lo/accept_ra'), '0', 'where it did not, nothing changes');
+    });
+  }
+
+  it('does not forward IPv6 where there is none to route, and says once that it does', () => {
+    const host = convergedHost();
+    assert.equal(host.settings.get('ipv6/conf/all/forwarding'), undefined);
+    assert.equal(host.dataplane.update(desire([], [ROUTE_A1])), false);
+    assert.equal(host.dataplane.update(desire([], [BLOCK_6])), true);
+    assert.equal(host.dataplane.update(desire([], [BLOCK_6])), false);
   });
 
   const gateways: [string, string, readonly Gateway[], string | undefined, string?][] = [

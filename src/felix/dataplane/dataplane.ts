@@ -21,7 +21,7 @@ import type { Instant } from '../../lib/clock.ts';
 import { earlier } from '../../lib/clock.ts';
 import type { Random } from '../../lib/prng.ts';
 import type { Operation, Reconciler } from '../../lib/reconciler.ts';
-import { formatCidr } from '../../net/cidr.ts';
+import { familyOf, formatCidr } from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
 import type { Address, ForwardingEntry, Link, Neighbour, NeighbourProxy, Route } from '../../net/kernel-objects.ts';
 import type { DesiredChanges, DesiredEndpoint } from '../desired/desired.ts';
@@ -75,15 +75,18 @@ export class Dataplane {
         if (value === undefined) settings.setActual(name, undefined); // it goes with its device
       },
     });
-    this.#devices.setIpv6(false);
   }
 
-  /** Whether this host routes IPv6 as well, between containers and others. Gives whether that is new. */
-  setIpv6(ipv6: boolean): boolean {
-    return this.#devices.setIpv6(ipv6);
+  /** This host routes IPv6 as well, between containers and others. Gives whether that is new: then other settings matter. */
+  routeIpv6(): boolean {
+    return this.#devices.routeIpv6();
   }
 
-  update(changes: DesiredChanges): void {
+  /**
+   * Takes what is desired now. Gives true when other settings matter from now on: a host routes IPv6 once it has a route, even if
+   * no address, as where no link is numbered.
+   */
+  update(changes: DesiredChanges): boolean {
     for (const [id, endpoint] of changes.endpoints) {
       const before = this.#endpoints.get(id);
       if (before !== undefined) this.#devices.claim(before, false);
@@ -93,8 +96,13 @@ export class Dataplane {
         this.#devices.claim(endpoint, true);
       }
     }
-    for (const [destination, route] of changes.routes) this.#routes.setDesired(destination, route);
+    let hasIpv6 = false;
+    for (const [destination, route] of changes.routes) {
+      this.#routes.setDesired(destination, route);
+      hasIpv6 ||= route !== undefined && familyOf(route.destination) === 6;
+    }
     for (const [kind, tunnel] of changes.tunnels) this.#tunnels.setDesired(kind, tunnel);
+    return hasIpv6 && this.routeIpv6();
   }
 
   /** The names of all settings whose values a reading is to contain. */

@@ -47,13 +47,14 @@ export class Devices {
     this.settings = new Reconciler<string>({ backoff, random, equal: (a, b) => a === b });
     this.proxies = new Reconciler<NeighbourProxy>({ backoff, random, equal: () => true });
     this.links = new Reconciler<LinkUp>({ backoff, random, equal: (a, b) => a.index === b.index });
+    this.#wantHostSettings();
   }
 
-  /** Whether the host routes IPv6; gives whether that is new. */
-  setIpv6(ipv6: boolean): boolean {
-    const isNew = ipv6 !== this.#ipv6;
-    this.#ipv6 = ipv6;
-    for (const [name, value] of hostSettings(ipv6)) this.settings.setDesired(name, value);
+  /** The host routes IPv6, from now on; gives whether that is new. It is never taken back: others may have come to need it. */
+  routeIpv6(): boolean {
+    const isNew = !this.#ipv6;
+    this.#ipv6 = true;
+    this.#wantHostSettings();
     return isNew;
   }
 
@@ -127,6 +128,10 @@ export class Devices {
       ({ name }) => !isWorkloadDevice(name) && !isTunnelDevice(name),
     );
     return uplinks.map(({ name }) => `ipv6/conf/${name}/accept_ra`);
+  }
+
+  #wantHostSettings(): void {
+    for (const [name, value] of hostSettings(this.#ipv6)) this.settings.setDesired(name, value);
   }
 
   #resolve(name: string): void {
