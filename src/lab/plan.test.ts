@@ -71,7 +71,7 @@ muslin-routed-core-of-the-rack: 10.9.0.0/16 via 10.0.2.1`,
   );
 });
 
-test('machines have addresses of their own on lo; a link without addresses has its link-local one at once', () => {
+test('machines have addresses of their own on lo; a link without addresses has its link-local one at once, and is routed to', () => {
   const text = `
 name: bare
 segments: [wire]
@@ -90,6 +90,7 @@ muslin-bare-a: ipv6/conf/default/accept_dad = 0
 muslin-bare-r: make it
 muslin-bare-r: ipv6/conf/default/accept_dad = 0
 muslin-bare-r: ipv4/ip_forward = 1
+muslin-bare-r: ipv6/conf/all/forwarding = 1
 muslin-bare-a: eth0 to a-eth0 of muslin-bare-wire
 muslin-bare-r: eth0 to r-eth0 of muslin-bare-wire
 muslin-bare-a: lo has 10.9.0.1/32

@@ -121,11 +121,11 @@ function sysctlsOf(machine: Machine): [name: string, value: string][] {
     [machine, ...machine.plugs].flatMap(({ addresses }) => addresses.map(({ address }) => address.family)),
   );
   // A link without addresses has its link-local one, which is then what machines know each other by.
-  const hasBareLinks = machine.plugs.some(({ addresses }) => addresses.length === 0);
+  const hasIpv6 = families.has(6) || machine.plugs.some(({ addresses }) => addresses.length === 0);
   return [
-    ...(families.has(6) || hasBareLinks ? ([['ipv6/conf/default/accept_dad', '0']] as [string, string][]) : []),
+    ...(hasIpv6 ? ([['ipv6/conf/default/accept_dad', '0']] as [string, string][]) : []),
     ...(machine.forwards ? ([['ipv4/ip_forward', '1']] as [string, string][]) : []),
-    ...(machine.forwards && families.has(6) ? ([['ipv6/conf/all/forwarding', '1']] as [string, string][]) : []),
+    ...(machine.forwards && hasIpv6 ? ([['ipv6/conf/all/forwarding', '1']] as [string, string][]) : []),
   ];
 }
 
