@@ -44,6 +44,13 @@ const MORE: Readonly<Record<string, (lab: TestLab) => void>> = {
     hasNoIpv4(lab, ['w1', 'host-1', 'rr-1']);
     routerIdentifiersDiffer(lab, 'rr-1', 5);
   },
+  'unnumbered-ipv6': (lab) => {
+    const machines = ['host-11', 'tor-1a', 'spine-1'];
+    hasNoIpv4(lab, machines);
+    for (const machine of machines)
+      assert.deepEqual(lab.routes(machine, '-6', '-o', 'addr', 'show', 'scope', 'global'), []);
+    routerIdentifiersDiffer(lab, 'tor-1a', 4);
+  },
 };
 
 function hasNoIpv4(lab: TestLab, entities: readonly string[]): void {
