@@ -6,30 +6,18 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { PingWatch } from './lab-watch.ts';
 import { parseIpv4, Sniffer } from './raw-packets.ts';
 import { TestLab } from './two-hosts-fixture.ts';
 
 const lab = new TestLab('cross-subnet');
-const FILES = fileURLToPath(new URL('../../labs/cross-subnet/', import.meta.url));
 const IPIP = 4;
 const UDP = 17;
 const PINGS_MIN = 25;
 
-function apply(file: string): void {
-  const store = `sqlite:///run/muslin/lab/${lab.name}/store.db`;
-  const outcome = lab.muslin('apply', '-f', `${FILES}${file}.yaml`, '--store', store);
-  assert.equal(outcome.code, 0, `${outcome.stdout}${outcome.stderr}`);
-}
-
 /** host-a's way to the block of host-a2, its neighbour, or of host-b behind the router; "" when there is none. */
 function way(block: string): string {
   return lab.routes('host-a').find((line) => line.startsWith(block)) ?? '';
-}
-
-function pings(from: string, address: string): boolean {
-  return lab.tryInside(from, 'ping', '-c', '1', '-W', '1', address).code === 0;
 }
 
 /** File, host-a's routes to host-a2 and to host-b, and in what the router sees a1's packets to b1 travel. */
@@ -72,25 +60,25 @@ describe('two subnets and a router that knows nothing of containers', () => {
 
   it('plain routing fails across the router, and within a subnet no ping is lost over it', async () => {
     const near = new PingWatch(lab, { a1: '172.17.8.2', a2: '172.17.10.2' });
-    apply('never');
+    lab.apply('cross-subnet/never.yaml');
     await lab.eventually('nothing leads through a tunnel any more', () => !way('172.17.9.0/24').includes('tunl0'));
-    assert.equal(pings('a1', '172.17.9.2'), false);
-    assert.equal(pings('b1', '172.17.8.2'), false);
-    assert.equal(pings('a1', '172.17.10.2'), true);
-    apply('ipip-cross-subnet');
-    await lab.eventually('a1 reaches b1 again', () => pings('a1', '172.17.9.2'));
+    assert.equal(lab.pings('a1', '172.17.9.2'), false);
+    assert.equal(lab.pings('b1', '172.17.8.2'), false);
+    assert.equal(lab.pings('a1', '172.17.10.2'), true);
+    lab.apply('cross-subnet/ipip-cross-subnet.yaml');
+    await lab.eventually('a1 reaches b1 again', () => lab.pings('a1', '172.17.9.2'));
     await lab.eventually('there are pings to judge', () => near.fewest() >= PINGS_MIN);
     for (const { pair, lost } of await near.stop()) assert.deepEqual(lost, [], pair);
   });
 
   for (const [file, near, far, protocol] of MODES) {
     it(`${file}.yaml makes the routes and the packets that it says`, async () => {
-      apply(file);
+      lab.apply(`cross-subnet/${file}.yaml`);
       await lab.eventually('routes are as they should be', () => {
         return near.test(way('172.17.10.0/24')) && far.test(way('172.17.9.0/24'));
       });
       await lab.eventually('all reach all', () => {
-        return ['172.17.9.2', '172.17.10.2'].every((to) => pings('a1', to)) && pings('b1', '172.17.8.2');
+        return ['172.17.9.2', '172.17.10.2'].every((to) => lab.pings('a1', to)) && lab.pings('b1', '172.17.8.2');
       });
       const sniffer = new Sniffer(lab.namespace('router'), 'eth1');
       try {

@@ -4,28 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { PingWatch } from './lab-watch.ts';
 import { TestLab } from './two-hosts-fixture.ts';
 
 const lab = new TestLab('public-cloud');
-const FILES = fileURLToPath(new URL('../../labs/public-cloud/', import.meta.url));
 const ADDRESSES = { a1: '172.17.8.2', a2: '172.17.10.2', b1: '172.17.9.2' };
 const PINGS_MIN = 25;
-
-function apply(file: string): void {
-  const store = `sqlite:///run/muslin/lab/${lab.name}/store.db`;
-  const outcome = lab.muslin('apply', '-f', `${FILES}${file}.yaml`, '--store', store);
-  assert.equal(outcome.code, 0, `${outcome.stdout}${outcome.stderr}`);
-}
 
 /** How many of host-a's two routes to other hosts look so. */
 function routesLike(pattern: RegExp): number {
   return lab.routes('host-a').filter((line) => /^172\.17\.(9|10)\.0\/24 /.test(line) && pattern.test(line)).length;
-}
-
-function pings(from: string, address: string): boolean {
-  return lab.tryInside(from, 'ping', '-c', '1', '-W', '1', address).code === 0;
 }
 
 describe('a cloud without BGP', () => {
@@ -42,11 +30,11 @@ describe('a cloud without BGP', () => {
 
   it('goes from VXLAN to IPIP and back without losing a ping, still without BGP', async () => {
     const watch = new PingWatch(lab, ADDRESSES);
-    apply('ipip');
+    lab.apply('public-cloud/ipip.yaml');
     await lab.eventually('routes lead through IPIP', () => routesLike(/ dev tunl0 proto 80 onlink$/) === 2);
     const before = watch.fewest();
     await lab.eventually('pings went through IPIP', () => watch.fewest() >= before + PINGS_MIN);
-    apply('vxlan');
+    lab.apply('public-cloud/vxlan.yaml');
     await lab.eventually('routes lead through VXLAN', () => routesLike(/ dev vxlan\.calico proto 80 onlink$/) === 2);
     const after = watch.fewest();
     await lab.eventually('pings went through VXLAN', () => watch.fewest() >= after + PINGS_MIN);
@@ -55,12 +43,15 @@ describe('a cloud without BGP', () => {
   });
 
   it('drops what travels as it is, between zones and within one', async () => {
-    apply('never');
+    lab.apply('public-cloud/never.yaml');
     await lab.eventually('no route leads through a tunnel', () => routesLike(/tunl0|vxlan/) === 0);
-    assert.equal(pings('a1', ADDRESSES.b1), false);
-    assert.equal(pings('a1', ADDRESSES.a2), false);
+    assert.equal(lab.pings('a1', ADDRESSES.b1), false);
+    assert.equal(lab.pings('a1', ADDRESSES.a2), false);
     assert.match(lab.inside('zone-1', 'nft', 'list', 'table', 'bridge', 'fabric'), /counter packets [1-9]/);
-    apply('vxlan');
-    await lab.eventually('all reach each other again', () => pings('a1', ADDRESSES.b1) && pings('a1', ADDRESSES.a2));
+    lab.apply('public-cloud/vxlan.yaml');
+    await lab.eventually(
+      'all reach each other again',
+      () => lab.pings('a1', ADDRESSES.b1) && lab.pings('a1', ADDRESSES.a2),
+    );
   });
 });

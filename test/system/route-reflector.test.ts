@@ -6,12 +6,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { PingWatch } from './lab-watch.ts';
 import { TestLab } from './two-hosts-fixture.ts';
 
 const lab = new TestLab('route-reflector');
-const FILES = fileURLToPath(new URL('../../labs/route-reflector/', import.meta.url));
 const HOSTS = ['host-1', 'host-2', 'host-3', 'host-4', 'host-5', 'host-6'];
 const REFLECTORS = ['rr-1', 'rr-2'];
 const WORKLOADS = Object.fromEntries(HOSTS.map((_, index) => [`w${index + 1}`, `172.17.${index + 1}.2`]));
@@ -30,12 +28,6 @@ function peersOf(host: string): Peer[] {
   const outcome = lab.muslin('bgp', 'peers', '-o', 'json', '--socket', socket);
   assert.equal(outcome.code, 0, outcome.stderr);
   return JSON.parse(outcome.stdout);
-}
-
-function apply(file: string): void {
-  const store = `sqlite:///run/muslin/lab/${lab.name}/store.db`;
-  const outcome = lab.muslin('apply', '-f', `${FILES}${file}`, '--store', store);
-  assert.equal(outcome.code, 0, `${outcome.stdout}${outcome.stderr}`);
 }
 
 /** Established sessions of each host, and of each reflector. */
@@ -83,9 +75,9 @@ describe('six hosts and two reflectors', () => {
     };
     await pingedOn();
 
-    apply('1-reflectors.yaml');
+    lab.apply('route-reflector/1-reflectors.yaml');
     await sessionsBecome(5, 0);
-    apply('2-sessions.yaml');
+    lab.apply('route-reflector/2-sessions.yaml');
     await sessionsBecome(7, 7);
     for (const host of HOSTS) {
       await lab.eventually(`${host} has the routes of the five others from both reflectors`, () => {
@@ -95,7 +87,7 @@ describe('six hosts and two reflectors', () => {
     }
     assert.equal(sessions(), 28);
     await pingedOn();
-    apply('3-mesh-off.yaml');
+    lab.apply('route-reflector/3-mesh-off.yaml');
     await sessionsBecome(2, 7);
     assert.equal(sessions(), 13);
     await pingedOn();

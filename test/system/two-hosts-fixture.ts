@@ -100,6 +100,18 @@ export class TestLab {
     return `/run/netns/muslin-${this.name}-${entity}`;
   }
 
+  /** Applies a file that ships below labs/ to the lab's store. */
+  apply(file: string): void {
+    const path = fileURLToPath(new URL(file, TOPOLOGIES));
+    const outcome = this.muslin('apply', '-f', path, '--store', `sqlite:///run/muslin/lab/${this.name}/store.db`);
+    assert.equal(outcome.code, 0, `${outcome.stdout}${outcome.stderr}`);
+  }
+
+  /** Whether one ping is answered within a second. */
+  pings(from: string, address: string): boolean {
+    return this.tryInside(from, 'ping', '-c', '1', '-W', '1', address).code === 0;
+  }
+
   /** Runs `muslin …` on this lab. */
   muslin(...args: string[]): Outcome {
     return run(MUSLIN, args);
